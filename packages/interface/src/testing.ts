@@ -1,0 +1,9 @@
+/**
+ * For tests of what implements or uses the contracts: an in-process channel and the compliance
+ * suites, free of any test runner.
+ *
+ * @packageDocumentation
+ */
+export type { FencingLeasesSetup } from './testing/fencing-leases-setup.ts'
+export { fencingLeasesCases } from './testing/fencing-leases-cases.ts'
+export type { BulkChannelSetup } from './testing/bulk-channel-setup.ts'

@@ -1,0 +1,5 @@
+import type { ComplianceCase } from '../base.ts'
+import type { FencingLeasesSetup } from './fencing-leases-setup.ts'
+
+/** Every sentence of {@link FencingLeases} that a test can see. Run by each implementation. */
+export const fencingLeasesCases: readonly ComplianceCase<FencingLeasesSetup>[] = []
