@@ -4,6 +4,9 @@
  *
  * @packageDocumentation
  */
+export type { BulkChannelSetup } from './testing/bulk-channel-setup.ts'
+export { bulkChannelCases } from './testing/bulk-channel-cases.ts'
 export type { FencingLeasesSetup } from './testing/fencing-leases-setup.ts'
 export { fencingLeasesCases } from './testing/fencing-leases-cases.ts'
-export type { BulkChannelSetup } from './testing/bulk-channel-setup.ts'
+export { createMemoryChannelPair } from './testing/memory-channel-pair.ts'
+export type { MemoryChannelPair, MemoryChannelPairInit } from './testing/memory-channel-pair.ts'

@@ -1,0 +1,19 @@
+import type { EventSource } from '../base.ts'
+
+/** An event target whose event names and `detail` types are known. */
+export class TypedTarget<Events extends object> implements EventSource<Events> {
+  readonly #target: EventTarget = new EventTarget()
+
+  addEventListener<Type extends keyof Events & string>(
+    type: Type,
+    listener: (event: { readonly detail: Events[Type] }) => void,
+    options?: { readonly once?: boolean; readonly signal?: AbortSignal },
+  ): void {
+    this.#target.addEventListener(type, listener as unknown as (event: Event) => void, options)
+  }
+
+  /** Only the owner emits: a caller cannot forge an event. */
+  protected emit<Type extends keyof Events & string>(type: Type, detail: Events[Type]): void {
+    this.#target.dispatchEvent(new CustomEvent(type, { detail }))
+  }
+}
