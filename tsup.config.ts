@@ -1,3 +1,4 @@
+import { existsSync, readFileSync } from 'node:fs'
 import { defineConfig, type Options } from 'tsup'
 
 const common: Options = {
@@ -10,13 +11,24 @@ const common: Options = {
 }
 
 /** Libraries: bundled from their own sources; everything imported by name stays an import. */
-const libraries = ['interface', 'clock', 'events', 'checksum', 'failure-detector']
-const entry = { 'checksum': ['index', 'testing'] } as Readonly<Record<string, readonly string[]>>
+const libraries = ['interface', 'simulator', 'ram', 'endophyte'].filter((name) =>
+  existsSync(`packages/${name}/src/index.ts`),
+)
+
+/** The sources that a package exports. */
+function entries(name: string): string[] {
+  const { exports } = JSON.parse(readFileSync(`packages/${name}/package.json`, 'utf8')) as {
+    readonly exports: Readonly<Record<string, string | Readonly<Record<string, string>>>>
+  }
+  return Object.values(exports)
+    .flatMap((target) => (typeof target === 'string' ? [] : (target['@mycelium/source'] ?? [])))
+    .map((file) => `packages/${name}/${file.slice('./'.length)}`)
+}
 
 export default defineConfig([
   ...libraries.map((name): Options => ({
     ...common,
-    entry: (entry[name] ?? ['index']).map((file) => `packages/${name}/src/${file}.ts`),
+    entry: entries(name),
     outDir: `packages/${name}/dist`,
     skipNodeModulesBundle: true,
   })),
@@ -28,9 +40,12 @@ export default defineConfig([
     minify: true,
     // CommonJS dependencies inside an ES module bundle still call `require`.
     banner: {
-      js: "import { createRequire } from 'node:module';"
-        + ' const require = createRequire(import.meta.url);',
+      js:
+        "import { createRequire } from 'node:module';" +
+        ' const require = createRequire(import.meta.url);',
     },
-    esbuildOptions: (options) => { options.conditions = ['@mycelium/source'] },
+    esbuildOptions: (options) => {
+      options.conditions = ['@mycelium/source']
+    },
   },
 ])

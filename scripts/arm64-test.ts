@@ -5,20 +5,30 @@ import { join } from 'node:path'
 import { missingTools, root } from './system.ts'
 
 const emulator = 'qemu-aarch64-static'
-const missing = process.arch === 'arm64'
-  ? 'this machine is arm64: npm test covers it'
-  : missingTools([emulator, 'aarch64-linux-gnu-g++'], 'qemu-user-static g++-aarch64-linux-gnu')
+const missing =
+  process.arch === 'arm64'
+    ? 'this machine is arm64: npm test covers it'
+    : missingTools([emulator, 'aarch64-linux-gnu-g++'], 'qemu-user-static g++-aarch64-linux-gnu')
 if (missing === undefined) test()
 else console.log(`1..0 # SKIP ${missing}`)
 
 function test(): void {
   execFileSync(process.execPath, ['scripts/prebuild.ts', 'arm64'], { cwd: root, stdio: 'inherit' })
   // No child process can run in the emulator: hence no isolation, and no vitest forks.
-  const { status } = spawnSync(emulator, [
-    '-L', '/usr/aarch64-linux-gnu', nodeForArm64(), '--conditions=@mycelium/source',
-    '--test', '--test-isolation=none', '--test-reporter=tap',
-    'packages/checksum/test/checksum.arm64.ts',
-  ], { cwd: root, stdio: 'inherit' })
+  const { status } = spawnSync(
+    emulator,
+    [
+      '-L',
+      '/usr/aarch64-linux-gnu',
+      nodeForArm64(),
+      '--conditions=@mycelium/source',
+      '--test',
+      '--test-isolation=none',
+      '--test-reporter=tap',
+      'packages/checksum/test/checksum.arm64.ts',
+    ],
+    { cwd: root, stdio: 'inherit' },
+  )
   process.exitCode = status ?? 1
 }
 

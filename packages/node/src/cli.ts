@@ -1,77 +1,130 @@
-import { readFile } from 'node:fs/promises'
-import { parseArgs } from 'node:util'
-import { crc32 } from '@mycelium/checksum'
-import { createSystemClock, createVirtualClock } from '@mycelium/clock'
-import { createFailureDetector } from '@mycelium/failure-detector'
+import { readFileSync } from 'node:fs'
+import { Command, CommanderError, Option } from 'commander'
+import { addDemo } from './commands/demo.ts'
+import { addInternal } from './commands/internal.ts'
+import { EXIT_FAILED, EXIT_NOT_READY, EXIT_OK, EXIT_SIGNAL_BASE, EXIT_USAGE } from './constants.ts'
+import type { Action, AddCommand, CommandContext, OutputFormat, Streams } from './context.ts'
+import { EndedError, UsageError, type EndCause } from './errors.ts'
+import { untilEnd } from './lifetime.ts'
 
-const USAGE = `usage: mycelium demo [-o json]   a peer falls silent, in virtual time
-       mycelium crc32 FILE       checksum of a file
-       mycelium up               watch until SIGINT or SIGTERM`
+const COMMANDS: readonly AddCommand[] = [addDemo, addInternal]
 
-type Print = (line: string) => void
+/** Codes of errors that are not simply a failure (exit code 1). */
+const EXIT_CODES: ReadonlyMap<string, number> = new Map([
+  ['ERR_NODE_USAGE', EXIT_USAGE],
+  ['ERR_NODE_NOT_READY', EXIT_NOT_READY],
+  ['ERR_RAM_NO_ADDON', EXIT_NOT_READY],
+  ['ERR_ENDOPHYTE_QEMU_MISSING', EXIT_NOT_READY],
+  ['ERR_ENDOPHYTE_QEMU_TOO_OLD', EXIT_NOT_READY],
+])
 
-/** What a command needs of its standard output. */
-export interface Output {
-  write(text: string): unknown
+/** As a shell reports what a signal ended; a reader that has seen enough is no fault. */
+const EXIT_CODES_ENDED: Readonly<Record<EndCause, number>> = {
+  SIGHUP: EXIT_SIGNAL_BASE + 1,
+  SIGINT: EXIT_SIGNAL_BASE + 2,
+  SIGTERM: EXIT_SIGNAL_BASE + 15,
+  'output closed': EXIT_OK,
+  'parent gone': EXIT_FAILED,
+}
+
+interface GlobalOptions {
+  readonly output: OutputFormat
+  readonly verbose?: boolean
 }
 
 /**
- * Runs one command line.
+ * Runs one command line to its end. An error becomes one line on standard error.
  *
- * @returns the exit code
- * @throws {Error} the message is for the person who typed the command
+ * @param args - without the program's name
+ * @returns the exit code: see constants.ts
  */
-export async function run(args: string[], output: Output): Promise<number> {
-  const print: Print = (line) => { output.write(`${line}\n`) }
-  const { values, positionals } = parseArgs({
-    args,
-    allowPositionals: true,
-    options: { output: { type: 'string', short: 'o', default: 'text' } },
-  })
-  const [command, ...rest] = positionals
-  switch (command ?? '') {
-    case 'demo': return await demo(print, values.output === 'json')
-    case 'crc32': return await checksum(print, rest)
-    case 'up': return await up(print)
-    case '':
-      print(USAGE)
-      return 2
-    default: throw new RangeError(`command must be demo, crc32 or up, got ${command}`)
+export async function run(args: readonly string[], streams: Streams): Promise<number> {
+  const program = createProgram(streams)
+  let exitCode = EXIT_OK
+  const act =
+    <Options>(action: Action<Options>) =>
+    async (options: Options): Promise<void> => {
+      exitCode = await action(options, createContext(program, streams))
+    }
+  for (const add of COMMANDS) add(program, act)
+  try {
+    if (args.length === 0) throw new UsageError('a command is missing; mycelium --help lists them')
+    await program.parseAsync(args, { from: 'user' })
+    return exitCode
+  } catch (error) {
+    return report(error, program, streams)
   }
 }
 
-async function demo(print: Print, json: boolean): Promise<number> {
-  const clock = createVirtualClock()
-  await using detector = createFailureDetector({ clock }, { suspectAfterMs: 2_000 })
-  let suspectedAtMs: number | undefined
-  detector.addEventListener('suspected', ({ detail }) => {
-    suspectedAtMs = clock.now()
-    print(`${suspectedAtMs} ms: ${detail.peer} silent for ${detail.silentMs} ms`)
-  })
-  await detector.start()
-  detector.heartbeat('peer-1')
-  clock.advance(10_000)
-  const ok = suspectedAtMs === 2_000
-  if (json) print(JSON.stringify({ ok, suspectedAtMs, node: process.version }))
-  return ok ? 0 : 1
+function createProgram(streams: Streams): Command {
+  return new Command('mycelium')
+    .description('Services and virtual machines that survive the death of their host.')
+    .version(version())
+    .addOption(
+      new Option('-o, --output <format>', 'form of the result')
+        .choices(['table', 'json'])
+        .default('table'),
+    )
+    .option('--verbose', 'show where an error came from')
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => {
+        streams.stdout.write(text)
+      },
+      writeErr: (text) => {
+        streams.stderr.write(text)
+      },
+      outputError: () => {}, // `report` says it, in one line
+    })
 }
 
-async function checksum(print: Print, [file]: string[]): Promise<number> {
-  if (file === undefined) throw new TypeError('FILE is missing: mycelium crc32 FILE')
-  print(crc32(await readFile(file)).toString(16).padStart(8, '0'))
-  return 0
+function createContext(program: Command, streams: Streams): CommandContext {
+  const { output: format } = program.opts<GlobalOptions>()
+  const print = (line: string): void => {
+    streams.stdout.write(`${line}\n`)
+  }
+  const note = (line: string): void => {
+    streams.stderr.write(`${line}\n`)
+  }
+  return {
+    format,
+    signal: untilEnd(),
+    isLive: format === 'table' && process.stdout.isTTY && process.env['NO_COLOR'] === undefined,
+    print,
+    progress: format === 'json' ? note : print,
+  }
 }
 
-async function up(print: Print): Promise<number> {
-  await using detector = createFailureDetector({ clock: createSystemClock() })
-  const stopped = new Promise<string>((resolve) => {
-    // `on`, not `once`: Ctrl-C under npm arrives twice, and the second must not kill the stopping.
-    for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, resolve)
-  })
-  const idle = setInterval(() => {}, 60_000)
-  await detector.start()
-  print(`up, pid ${process.pid}`)
-  print(`stopped by ${await stopped}`)
-  clearInterval(idle)
-  return 0
+function report(error: unknown, program: Command, streams: Streams): number {
+  if (error instanceof CommanderError && error.exitCode === 0) return EXIT_OK // help, version
+  const { verbose = false } = program.opts<Partial<GlobalOptions>>()
+  if (error instanceof EndedError) return EXIT_CODES_ENDED[error.endedBy]
+  streams.stderr.write(`mycelium: ${verbose ? trace(error) : oneLine(error)}\n`)
+  if (error instanceof CommanderError) return EXIT_USAGE
+  return EXIT_CODES.get(codeOf(error)) ?? EXIT_FAILED
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : ''
+}
+
+function oneLine(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error)
+  return message
+    .replace(/^error: /, '')
+    .replaceAll(/\s*\n\s*/g, ' ')
+    .trim()
+}
+
+/** With the causes: that is what the option is for. */
+function trace(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  const cause = error.cause === undefined ? '' : `\ncaused by: ${trace(error.cause)}`
+  return `${error.stack ?? error.message}${cause}`
+}
+
+/** The manifest lies one step up from src/ and from dist/. */
+function version(): string {
+  const manifest = readFileSync(new URL('../package.json', import.meta.url), 'utf8')
+  return (JSON.parse(manifest) as { readonly version: string }).version
 }

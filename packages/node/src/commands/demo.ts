@@ -1,0 +1,30 @@
+import { InvalidArgumentError } from 'commander'
+import type { AddCommand } from '../context.ts'
+import { runDemo } from '../demo.ts'
+
+/** Adds `mycelium demo`. */
+export const addDemo: AddCommand = (program, act) => {
+  program
+    .command('demo')
+    .description('Boots a guest, kills its host with SIGKILL, and shows it running on elsewhere.')
+    .option('--memory <MiB>', "the guest's memory", integer(1), 256)
+    .option('--interval <ms>', 'from one checkpoint to the next', integer(1), 100)
+    .option(
+      '--load <pages>',
+      'pages of 4 KiB that the guest writes per checkpoint',
+      integer(0),
+      2000,
+    )
+    .option('--kills <count>', 'how often the active host dies', integer(0), 2)
+    .option('--seed <number>', "what the guest's pages are made from", integer(0), 1)
+    .action(act(runDemo))
+}
+
+/** A parser of whole numbers from `min` to 2^32 - 1. */
+function integer(min: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text)
+    if (/^\d+$/.test(text) && value >= min && value < 2 ** 32) return value
+    throw new InvalidArgumentError(`It must be a whole number, at least ${min}.`)
+  }
+}

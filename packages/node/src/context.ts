@@ -1,0 +1,32 @@
+import type { Command } from 'commander'
+
+/** What `--output` can be. */
+export type OutputFormat = 'table' | 'json'
+
+/** What the command line needs of its process; `process` fits. */
+export interface Streams {
+  readonly stdout: { write(text: string): unknown }
+  readonly stderr: { write(text: string): unknown }
+}
+
+/** What each command gets beside its own options. */
+export interface CommandContext {
+  readonly format: OutputFormat
+  /** Aborts when the program is to end: see `untilEnd`. */
+  readonly signal: AbortSignal
+  /** Is somebody looking, so that lines may be redrawn? False without a terminal. */
+  readonly isLive: boolean
+  /** A line of the result, on standard output. */
+  print(line: string): void
+  /** A line about the way there: on standard output, or on standard error under `-o json`. */
+  progress(line: string): void
+}
+
+/** Carries a command out. Resolves to its exit code; rejects with what one line can say. */
+export type Action<Options> = (options: Options, context: CommandContext) => Promise<number>
+
+/** Adds a command to `program`. `act` makes its action out of what the command does. */
+export type AddCommand = (
+  program: Command,
+  act: <Options>(action: Action<Options>) => (options: Options) => Promise<void>,
+) => void

@@ -1,0 +1,34 @@
+import { CodedError } from '@mycelium/interface'
+
+/** The command line names something that does not exist or makes no sense. */
+export class UsageError extends CodedError<'ERR_NODE_USAGE'> {
+  override get name(): string {
+    return 'UsageError'
+  }
+  readonly code = 'ERR_NODE_USAGE'
+}
+
+/** The machine lacks something that the command needs; the message says what to do. */
+export class NotReadyError extends CodedError<'ERR_NODE_NOT_READY'> {
+  override get name(): string {
+    return 'NotReadyError'
+  }
+  readonly code = 'ERR_NODE_NOT_READY'
+}
+
+/** Why a program ends that was not told to by its own work. */
+export type EndCause = 'SIGINT' | 'SIGTERM' | 'SIGHUP' | 'output closed' | 'parent gone'
+
+/** Somebody ended the program. Reason of the signal of `untilEnd`. */
+export class EndedError extends CodedError<'ERR_NODE_ENDED'> {
+  override get name(): string {
+    return 'EndedError'
+  }
+  readonly code = 'ERR_NODE_ENDED'
+  readonly endedBy: EndCause
+
+  constructor(endedBy: EndCause) {
+    super(`ended: ${endedBy}`)
+    this.endedBy = endedBy
+  }
+}

@@ -1,0 +1,52 @@
+import { PARENT_POLL_MS } from './constants.ts'
+import { EndedError, type EndCause } from './errors.ts'
+
+/** One process has one end, whoever asks. */
+let end: AbortController | undefined
+
+/**
+ * The end of this process as somebody outside wants it: aborts once, with an {@link EndedError} as
+ * reason, at the first of
+ * - SIGINT, SIGTERM or SIGHUP,
+ * - nobody reads standard output or standard error any more (seen at the next write),
+ * - the parent process has gone (npm was killed: that sends no signal to its children).
+ *
+ * Whoever calls it must end in good time afterwards: the default action of the signals is off from
+ * then on, for good. Later signals change nothing, because Ctrl-C under npm arrives twice (from the
+ * terminal, and passed on by npm), and the second must not kill the stopping.
+ *
+ * Does not keep the process alive. Every call returns the same signal.
+ */
+export function untilEnd(): AbortSignal {
+  end ??= watch()
+  return end.signal
+}
+
+function watch(): AbortController {
+  const controller = new AbortController()
+  const endBy = (cause: EndCause): void => {
+    if (!controller.signal.aborted) controller.abort(new EndedError(cause))
+  }
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.on(signal, () => {
+      endBy(signal)
+    })
+  }
+  for (const stream of [process.stdout, process.stderr]) {
+    // A listener for 'error' also keeps EPIPE from ending the process before it has cleaned up.
+    stream.on('error', () => {
+      endBy('output closed')
+    })
+    stream.on('close', () => {
+      endBy('output closed')
+    })
+  }
+  const parent = process.ppid
+  const poll = setInterval(() => {
+    if (process.ppid === parent) return
+    clearInterval(poll)
+    endBy('parent gone')
+  }, PARENT_POLL_MS)
+  poll.unref()
+  return controller
+}
