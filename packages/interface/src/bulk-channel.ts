@@ -31,7 +31,7 @@ export interface BulkChannel extends AsyncDisposable, EventSource<BulkChannelEve
   readonly remote: NodeId
   /** What the opener asked for, at most 256 UTF-8 bytes, e.g. `ram/<vm>/<fencing epoch>`. */
   readonly purpose: string
-  /** At most a sixteenth of {@link bufferBytesMax}, so that the reserve fits any control message. */
+  /** For bulk. A control message has at most a sixteenth of {@link bufferBytesMax} as well. */
   readonly messageBytesMax: number
   /** Bound on accepted, unacknowledged bytes here, and on unread bytes at the receiver. */
   readonly bufferBytesMax: number

@@ -111,18 +111,15 @@ const aborting = [
     const { opener, acceptor } = setup
     const here = nextEvent(opener, 'closed')
     const there = nextEvent(acceptor, 'closed')
-    let released = 0
-    await opener.send(numbered(1), {
-      onReleased: () => {
-        released++
-      },
+    const released = new Promise<void>((resolve) => {
+      void opener.send(numbered(1), { onReleased: resolve })
     })
     const pulled = acceptor.receive()
     const reason = new Error('fire')
     opener.abort(reason)
     opener.abort(new Error('again'))
     assert.equal(opener.state, 'closed')
-    assert.equal(released, 1)
+    await released
     assert.deepEqual(await here, { reason })
     const seen = await there
     assert.ok(seen !== null && typeof seen === 'object' && 'reason' in seen)

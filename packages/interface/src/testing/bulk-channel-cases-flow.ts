@@ -3,6 +3,7 @@ import type { ComplianceCase } from '../base.ts'
 import type { BulkChannel, BulkPriority } from '../bulk-channel.ts'
 import {
   caseOf,
+  controlBytesMax,
   expectCode,
   numbered,
   numberOf,
@@ -25,7 +26,7 @@ const order = [
     assert.equal(opener.purpose, acceptor.purpose)
     for (const { state, messageBytesMax, bufferBytesMax } of [opener, acceptor]) {
       assert.equal(state, 'open')
-      assert.ok(messageBytesMax >= 1 && messageBytesMax * 16 <= bufferBytesMax)
+      assert.ok(messageBytesMax >= 1 && messageBytesMax <= bufferBytesMax)
     }
   }),
   caseOf('messages of one class arrive in order, in both directions at once', async (setup) => {
@@ -39,7 +40,8 @@ const order = [
   }),
   caseOf('a message arrives with its class, its boundaries and all its bytes', async (setup) => {
     const { opener, acceptor } = setup
-    const sizes = [1, 3, 4, 100, opener.messageBytesMax - 1, opener.messageBytesMax]
+    const longest = controlBytesMax(opener)
+    const sizes = [1, 3, 4, 100, longest - 1, longest]
     for (const priority of PRIORITIES) {
       for (const size of sizes) void opener.send(numbered(size, size), { priority })
     }
@@ -92,7 +94,7 @@ const bounds = [
   caseOf('control is accepted while the buffer is full of bulk', async ({ opener, acceptor }) => {
     const bulk = sendUntilFull(opener)
     await rest(() => opener.stats().acceptedBytes)
-    await opener.send(numbered(5, opener.messageBytesMax), { priority: 'control' })
+    await opener.send(numbered(5, controlBytesMax(opener)), { priority: 'control' })
     await takeNumbers(acceptor.receive(), bulk.length + 1)
     await Promise.all(bulk)
   }),
@@ -127,6 +129,7 @@ const bounds = [
   }),
   caseOf('empty and too long messages: RangeError', async ({ opener, acceptor }) => {
     const tooLong = new Uint8Array(opener.messageBytesMax + 1)
+    const messages = acceptor.receive()
     let released = 0
     const options = {
       onReleased: (): void => {
@@ -137,9 +140,13 @@ const bounds = [
       await assert.rejects(opener.send(message, options), RangeError)
       await assert.rejects(opener.send(message), RangeError)
     }
+    const tooLongControl = new Uint8Array(controlBytesMax(opener) + 1)
+    await assert.rejects(opener.send(tooLongControl, { priority: 'control' }), RangeError)
     assert.equal(released, 4)
+    await opener.send(new Uint8Array(opener.messageBytesMax))
+    assert.equal((await take(messages, 1))[0]?.bytes.byteLength, opener.messageBytesMax)
     await opener.send(numbered(1))
-    assert.deepEqual(await takeNumbers(acceptor.receive(), 1), [1])
+    assert.deepEqual(await takeNumbers(messages, 1), [1])
   }),
 ]
 

@@ -62,6 +62,11 @@ export async function rest(read: () => number): Promise<void> {
   }
 }
 
+/** The longest control message. */
+export function controlBytesMax({ messageBytesMax, bufferBytesMax }: BulkChannel): number {
+  return Math.min(messageBytesMax, Math.floor(bufferBytesMax / 16))
+}
+
 /** Sends until calls wait for room. Returns the promises of all calls, in order. */
 export function sendUntilFull(channel: BulkChannel): Promise<void>[] {
   const bytes = channel.messageBytesMax

@@ -11,7 +11,7 @@ export interface MemoryChannelPairInit {
   readonly purpose?: string
   /** In bytes, at least 16. @default 1_048_576 */
   readonly bufferBytesMax?: number
-  /** In bytes, 1 to a sixteenth of the buffer. @default that sixteenth */
+  /** In bytes, 1 to 15/16 of the buffer. @default a sixteenth of it */
   readonly messageBytesMax?: number
   /** Milliseconds for the events. @default performance.now */
   readonly now?: () => number
@@ -44,8 +44,9 @@ export function createMemoryChannelPair(init: MemoryChannelPairInit = {}): Memor
   }
   const reserveBytes = Math.floor(bufferBytesMax / 16)
   const messageBytesMax = init.messageBytesMax ?? reserveBytes
-  if (!(messageBytesMax >= 1 && messageBytesMax <= reserveBytes)) {
-    throw new RangeError(`messageBytesMax must be 1..${reserveBytes}, got ${messageBytesMax}`)
+  const bulkBytes = bufferBytesMax - reserveBytes
+  if (!(messageBytesMax >= 1 && messageBytesMax <= bulkBytes)) {
+    throw new RangeError(`messageBytesMax must be 1..${bulkBytes}, got ${messageBytesMax}`)
   }
   const names = {
     opener: init.opener ?? ('opener' as NodeId),

@@ -41,6 +41,7 @@ export class MemoryChannel extends TypedTarget<BulkChannelEvents> implements Bul
   readonly messageBytesMax: number
   readonly bufferBytesMax: number
   readonly #now: () => number
+  readonly #limits: Readonly<Record<BulkPriority, number>>
   readonly #outbox: MemoryOutbox
   readonly #inbox: MemoryInbox
   #peer: MemoryChannel | undefined
@@ -63,9 +64,9 @@ export class MemoryChannel extends TypedTarget<BulkChannelEvents> implements Bul
     this.bufferBytesMax = config.bufferBytesMax
     this.#now = config.now
     const control = Math.floor(config.bufferBytesMax / 16)
-    const limits = { control, bulk: config.bufferBytesMax - control }
-    this.#outbox = new MemoryOutbox(limits)
-    this.#inbox = new MemoryInbox(limits, () => this.#peer?.pump())
+    this.#limits = { control, bulk: config.bufferBytesMax - control }
+    this.#outbox = new MemoryOutbox(this.#limits)
+    this.#inbox = new MemoryInbox(this.#limits, () => this.#peer?.pump())
   }
 
   connect(peer: MemoryChannel): void {
@@ -82,9 +83,11 @@ export class MemoryChannel extends TypedTarget<BulkChannelEvents> implements Bul
     try {
       const parts = partsOf(message)
       const bytes = parts.reduce((sum, part) => sum + part.byteLength, 0)
-      outgoing = { parts, bytes, released, priority: options.priority ?? 'bulk' }
-      if (bytes < 1 || bytes > this.messageBytesMax) {
-        throw new RangeError(`message must have 1..${this.messageBytesMax} bytes, got ${bytes}`)
+      const priority = options.priority ?? 'bulk'
+      outgoing = { parts, bytes, released, priority }
+      const bytesMax = Math.min(this.messageBytesMax, this.#limits[priority])
+      if (bytes < 1 || bytes > bytesMax) {
+        throw new RangeError(`message must have 1..${bytesMax} bytes, got ${bytes}`)
       }
       options.signal?.throwIfAborted()
       if (this.#refusal !== undefined) throw this.#refusal
