@@ -1,0 +1,32 @@
+// Private memory of zeroes that costs nothing until it is written.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace mycelium {
+
+class AnonymousMemory {
+ public:
+  AnonymousMemory() = default;
+  // `bytes` > 0. Throws SystemFailure.
+  explicit AnonymousMemory(size_t bytes);
+  AnonymousMemory(AnonymousMemory&& other) noexcept;
+  AnonymousMemory& operator=(AnonymousMemory&& other) noexcept;
+  ~AnonymousMemory();
+
+  uint8_t* data() const { return data_; }
+  size_t bytes() const { return bytes_; }
+
+  // Asks for huge pages and takes the memory now instead of at the first writes. Only a hint.
+  void Populate();
+  // Makes a range of whole machine pages zero and gives its memory back. Where the machine's pages
+  // are larger than the range, or it is not aligned to them, the rest is overwritten.
+  void Zero(size_t offset, size_t bytes);
+
+ private:
+  uint8_t* data_ = nullptr;
+  size_t bytes_ = 0;
+};
+
+}  // namespace mycelium

@@ -1,0 +1,199 @@
+#include "core/image.h"
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cinttypes>
+#include <cstdio>
+#include <cstring>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+#include "core/page_hash.h"
+
+namespace mycelium {
+
+namespace {
+
+// Runs of so many pages that become zero give their memory back; below, overwriting is cheaper
+// than the system call and the later fault.
+constexpr size_t kPunchPagesMin = 16;
+
+std::string Hex(uint64_t value) {
+  char text[17];
+  std::snprintf(text, sizeof text, "%016" PRIx64, value);
+  return text;
+}
+
+std::shared_ptr<Memory> RequireWritable(std::shared_ptr<Memory> memory) {
+  if (!memory->writable()) throw std::invalid_argument("the memory of an image must be writable");
+  return memory;
+}
+
+}  // namespace
+
+RootError::RootError(uint64_t expected, uint64_t actual)
+    : CodedFailure("ERR_RAM_ROOT",
+                   "the image hash would be " + Hex(actual) + ", not " + Hex(expected)) {}
+
+Image::Image(std::shared_ptr<Memory> memory)
+    : memory_(RequireWritable(std::move(memory))),
+      hashes_(memory_->pages()),
+      staging_(memory_->pages()),
+      staged_hashes_(std::max<size_t>(memory_->pages(), 1) * sizeof(uint64_t)) {
+  PageBitmap populated(pages());
+  memory_->PopulatedPages(populated);
+  populated.ForEach([&](size_t page) {
+    hashes_[page] = HashPage(Page(page), page);
+    root_ += hashes_[page];
+  });
+  staged_root_ = root_;
+}
+
+uint64_t* Image::StagedHashes() const {
+  // SAFETY: a mapping is aligned to a page, and holds one hash per page number.
+  return reinterpret_cast<uint64_t*>(staged_hashes_.data());
+}
+
+size_t Image::Stage(std::span<const uint8_t> payload, uint64_t checksum) {
+  if (HashBytes(payload) != checksum) throw ChunkError("the payload does not have its checksum");
+  Batch batch;
+  try {
+    Expand(payload, batch);
+  } catch (...) {
+    for (const Fresh& fresh : batch.fresh) staging_.Drop(fresh.slot);
+    throw;
+  }
+  // From here on nothing can fail.
+  for (const Fresh& fresh : batch.fresh) Keep(fresh.page, fresh.slot, fresh.hash);
+  for (const ZeroRun& run : batch.zeroes) {
+    for (size_t index = 0; index < run.count; ++index) {
+      Keep(run.page + index, PageStaging::kZeroSlot, 0);
+    }
+  }
+  return batch.pages;
+}
+
+// Computes every page of the payload into a slot of its own. No page stands in a payload twice,
+// so none depends on another.
+void Image::Expand(std::span<const uint8_t> payload, Batch& batch) {
+  RecordReader reader(payload, pages());
+  PageRecord record;
+  while (reader.Next(record)) {
+    batch.pages += record.count;
+    if (record.kind == RecordKind::kZero) {
+      batch.zeroes.push_back({record.page, record.count});
+      continue;
+    }
+    batch.fresh.push_back({record.page, PageStaging::kZeroSlot, 0});  // first: Take may throw too
+    batch.fresh.back().slot = staging_.Take();
+    uint8_t* const out = staging_.Room(batch.fresh.back().slot);
+    ExpandPage(record, out);
+    batch.fresh.back().hash = HashPage(out, record.page);
+  }
+}
+
+void Image::ExpandPage(const PageRecord& record, uint8_t* out) const {
+  switch (record.kind) {
+    case RecordKind::kZero:
+      return;
+    case RecordKind::kRaw:
+      std::memcpy(out, record.body.data(), kPageBytes);
+      return;
+    case RecordKind::kLz4:
+      if (DecompressPage(record.body, out)) return;
+      throw ChunkError("page " + std::to_string(record.page) + ": damaged lz4 block");
+    case RecordKind::kWords:
+      if (staging_.Has(record.page)) {
+        std::memcpy(out, staging_.Data(staging_.SlotOf(record.page)), kPageBytes);
+      } else if (hashes_[record.page] == 0) {
+        std::memset(out, 0, kPageBytes);  // perhaps a hole: reading it would allocate it
+      } else {
+        std::memcpy(out, Page(record.page), kPageBytes);
+      }
+      ApplyDifference(record.body.data(), out);
+      return;
+  }
+}
+
+void Image::Keep(size_t page, PageStaging::Slot slot, uint64_t hash) {
+  staged_root_ += hash - (staging_.Has(page) ? StagedHashes()[page] : hashes_[page]);
+  staging_.Assign(page, slot);
+  StagedHashes()[page] = hash;
+}
+
+size_t Image::Apply(std::optional<uint64_t> root) {
+  if (root.has_value() && *root != staged_root_) throw RootError(*root, staged_root_);
+  AllocateHoles();
+  // From here on nothing can fail.
+  const size_t count = staging_.count();
+  size_t zero_first = 0;
+  size_t zero_end = 0;
+  staging_.pages().ForEach([&](size_t page) {
+    const PageStaging::Slot slot = staging_.SlotOf(page);
+    if (slot != PageStaging::kZeroSlot) {
+      std::memcpy(Page(page), staging_.Data(slot), kPageBytes);
+      hashes_[page] = StagedHashes()[page];
+      return;
+    }
+    if (page != zero_end) {
+      ZeroPages(zero_first, zero_end);
+      zero_first = page;
+    }
+    zero_end = page + 1;
+  });
+  ZeroPages(zero_first, zero_end);
+  root_ = staged_root_;
+  staging_.Clear();
+  return count;
+}
+
+// Takes the memory of pages that may be holes before the first of them is written: where it cannot
+// be had (a full tmpfs), the system says so here, and not by SIGBUS in the middle of applying.
+void Image::AllocateHoles() const {
+  size_t first = 0;
+  size_t end = 0;
+  const auto allocate = [&] {
+    if (first == end) return;
+    int result;
+    do {
+      result = fallocate(memory_->fd(), FALLOC_FL_KEEP_SIZE, static_cast<off_t>(first * kPageBytes),
+                         static_cast<off_t>((end - first) * kPageBytes));
+    } while (result != 0 && errno == EINTR);
+    if (result != 0 && errno != EOPNOTSUPP) {
+      ThrowErrno("fallocate");
+    }
+  };
+  staging_.pages().ForEach([&](size_t page) {
+    if (hashes_[page] != 0 || staging_.SlotOf(page) == PageStaging::kZeroSlot) return;
+    if (page != end) {
+      allocate();
+      first = page;
+    }
+    end = page + 1;
+  });
+  allocate();
+}
+
+void Image::ZeroPages(size_t first, size_t end) {
+  const auto is_zero = [&](size_t page) { return hashes_[page] == 0; };
+  while (first < end && is_zero(first)) ++first;
+  while (first < end && is_zero(end - 1)) --end;
+  const bool punched = end - first >= kPunchPagesMin &&
+                       fallocate(memory_->fd(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                                 static_cast<off_t>(first * kPageBytes),
+                                 static_cast<off_t>((end - first) * kPageBytes)) == 0;
+  for (size_t page = first; page < end; ++page) {
+    if (!punched && !is_zero(page)) std::memset(Page(page), 0, kPageBytes);
+    hashes_[page] = 0;
+  }
+}
+
+void Image::Discard() {
+  staging_.Clear();
+  staged_root_ = root_;
+}
+
+}  // namespace mycelium

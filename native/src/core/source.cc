@@ -1,0 +1,215 @@
+#include "core/source.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <stdexcept>
+#include <utility>
+
+#include "core/page_hash.h"
+
+namespace mycelium {
+
+namespace {
+
+alignas(64) constexpr uint8_t kZeroPage[kPageBytes] = {};
+
+// st_blocks counts in these, whatever the block size of the file system (stat(2)).
+constexpr size_t kStatBlockBytes = 512;
+
+}  // namespace
+
+Source::Source(std::shared_ptr<Memory> memory, std::shared_ptr<DirtyTracker> tracker)
+    : memory_(std::move(memory)),
+      tracker_(std::move(tracker)),
+      shadow_(memory_->bytes()),
+      hashes_(memory_->pages()),
+      staging_(memory_->pages()),
+      found_(memory_->pages()),
+      populated_(memory_->pages()) {}
+
+void Source::SetHash(size_t page, uint64_t hash) {
+  root_ += hash - hashes_[page];
+  hashes_[page] = hash;
+}
+
+void Source::ZeroShadow(size_t first, size_t end) {
+  shadow_.Zero(first * kPageBytes, (end - first) * kPageBytes);
+  for (size_t page = first; page < end; ++page) SetHash(page, 0);
+}
+
+// The hash is that of the copy: the page may be written meanwhile.
+void Source::CopyToShadow(size_t page) {
+  const uint8_t* const content = memory_->data() + page * kPageBytes;
+  uint8_t* const shadow = Shadow(page);
+  if (ops_.is_zero(content)) {
+    if (hashes_[page] != 0) ZeroShadow(page, page + 1);
+    return;
+  }
+  std::memcpy(shadow, content, kPageBytes);
+  SetHash(page, HashPage(shadow, page));
+}
+
+size_t Source::Seed() {
+  seeded_ = false;
+  staging_.Clear();
+  tracker_->Scan(found_);  // what it finds is copied with everything else
+  found_.ClearAll();
+  PageBitmap populated(pages());
+  memory_->PopulatedPages(populated);
+  for (size_t page = 0; page < pages(); ++page) {
+    if (populated.Test(page)) {
+      CopyToShadow(page);
+      continue;
+    }
+    if (hashes_[page] == 0) continue;
+    size_t end = page + 1;
+    while (end < pages() && !populated.Test(end) && hashes_[end] != 0) ++end;
+    ZeroShadow(page, end);
+    page = end - 1;
+  }
+  populated_ = std::move(populated);
+  populated_count_ = populated_.Count();
+  seeded_ = true;
+  return populated_count_;
+}
+
+size_t Source::Capture() {
+  if (!seeded_) throw NotSeededError();
+  tracker_->Scan(found_);
+  const size_t count = found_.Count();
+  if (count > 0) CopyToStaging();
+  return count;
+}
+
+bool Source::IsPopulated(size_t page, size_t& hole_end) const {
+  if (page < hole_end) return false;
+  const off_t at = static_cast<off_t>(page * kPageBytes);
+  const off_t data = lseek(memory_->fd(), at, SEEK_DATA);
+  if (data < 0) {
+    // ENXIO: a hole up to the end. Anything else: the file system does not tell, so read the page.
+    if (errno == ENXIO) hole_end = pages();
+    return errno != ENXIO;
+  }
+  if (data == at) return true;
+  hole_end = static_cast<size_t>(data) / kPageBytes;
+  return page >= hole_end;
+}
+
+// Fewer pages than were known: holes were punched. What was punched while as much was populated
+// goes unseen; such pages are read, which gives zeroes as it should, and costs their memory again.
+bool Source::SomePageWasPunched() const {
+  struct stat status;
+  if (fstat(memory_->fd(), &status) != 0) return true;
+  return static_cast<size_t>(status.st_blocks) < populated_count_ * (kPageBytes / kStatBlockBytes);
+}
+
+// Reading a hole through the mapping would make the kernel allocate it: 4 KiB for nothing. Asking
+// the file costs a system call a page, which is too much for each page of each capture; so the
+// file is asked for pages not seen before, and for all pages once holes have been punched.
+void Source::CopyToStaging() {
+  const bool ask_for_all = SomePageWasPunched();
+  size_t hole_end = 0;
+  found_.ForEach([&](size_t page) {
+    const bool known = populated_.Test(page);
+    bool populated = known;
+    if (!known || ask_for_all) {
+      populated = IsPopulated(page, hole_end);
+      if (populated && !known) {
+        populated_.Set(page);
+        ++populated_count_;
+      } else if (!populated && known) {
+        populated_.Clear(page);
+        --populated_count_;
+      }
+    }
+    PageStaging::Slot slot = staging_.SlotOf(page);
+    if (!populated) {
+      if (!staging_.Has(page) || slot != PageStaging::kZeroSlot) {
+        staging_.Assign(page, PageStaging::kZeroSlot);
+      }
+    } else {
+      const bool is_new = slot == PageStaging::kZeroSlot;
+      if (is_new) slot = staging_.Take();
+      std::memcpy(staging_.Room(slot), memory_->data() + page * kPageBytes, kPageBytes);
+      if (is_new) staging_.Assign(page, slot);
+    }
+    found_.Clear(page);
+  });
+}
+
+void Source::EncodePage(size_t page, ChunkWriter& writer, PageBitmap& changed) {
+  const PageStaging::Slot slot = staging_.SlotOf(page);
+  const uint8_t* const content = staging_.Data(slot);
+  const bool was_zero = hashes_[page] == 0;
+  uint8_t* const shadow = Shadow(page);
+  if (slot == PageStaging::kZeroSlot || ops_.is_zero(content)) {
+    if (was_zero) {
+      ++writer.counts().equal;
+      return;
+    }
+    writer.AddZero(page);
+    ZeroShadow(page, page + 1);
+    changed.Set(page);
+    return;
+  }
+  const uint8_t* body = nullptr;
+  const RecordKind kind = writer.AddChanged(page, content, was_zero ? kZeroPage : shadow, body);
+  if (kind == RecordKind::kZero) return;
+  if (kind == RecordKind::kWords && !was_zero) {
+    ApplyDifference(body, shadow);
+  } else {
+    std::memcpy(shadow, content, kPageBytes);
+  }
+  SetHash(page, HashNonZeroPage(content, page));
+  changed.Set(page);
+}
+
+Encoding Source::Encode(const EncodeOptions& options) {
+  if (!seeded_) throw NotSeededError();
+  ChunkWriter writer(options);
+  PageBitmap changed(pages());
+  seeded_ = false;  // the shadow moves on while chunks can still be lost for lack of memory
+  staging_.pages().ForEach([&](size_t page) { EncodePage(page, writer, changed); });
+  writer.Flush();
+  Encoding encoding{writer.TakeChunks(), std::move(changed), writer.counts(), root_};
+  staging_.Clear();
+  seeded_ = true;
+  return encoding;
+}
+
+ShadowEncoding Source::EncodeShadow(PageBitmap pages, const EncodeOptions& options) const {
+  if (!seeded_) throw NotSeededError();
+  if (pages.pages() != this->pages()) throw std::out_of_range("pages must be a set of this memory's pages");
+  ChunkWriter writer(options);
+  PageBitmap left = pages;
+  const auto words = pages.words();
+  for (size_t index = 0; index < words.size() && !writer.IsFull(); ++index) {
+    for (uint64_t word = words[index]; word != 0 && !writer.IsFull(); word &= word - 1) {
+      const size_t page = index * 64 + static_cast<size_t>(std::countr_zero(word));
+      if (hashes_[page] == 0) {
+        writer.AddZero(page);
+      } else {
+        writer.AddComplete(page, Shadow(page));
+      }
+      left.Clear(page);
+    }
+  }
+  writer.Flush();
+  std::vector<Chunk> chunks = writer.TakeChunks();
+  std::optional<Chunk> chunk;
+  if (!chunks.empty()) chunk = std::move(chunks.front());
+  return {std::move(chunk), std::move(left), writer.counts()};
+}
+
+PageBitmap Source::ShadowPages() const {
+  PageBitmap out(hashes_.size());
+  for (size_t page = 0; page < hashes_.size(); ++page) {
+    if (hashes_[page] != 0) out.Set(page);
+  }
+  return out;
+}
+
+}  // namespace mycelium

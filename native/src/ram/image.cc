@@ -1,0 +1,134 @@
+#include "ram/image.h"
+
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "ram/addon_data.h"
+#include "ram/memory.h"
+#include "ram/values.h"
+
+namespace mycelium {
+
+namespace {
+
+// What a call leaves behind, told to the thread of the environment.
+struct Outcome {
+  size_t pages;
+  size_t staged_pages;
+  uint64_t root;
+};
+
+Napi::Value CountToJs(Napi::Env env, size_t count) {
+  return Napi::Number::New(env, static_cast<double>(count));
+}
+
+}  // namespace
+
+ImageObject::ImageObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<ImageObject>(info) {
+  OrThrowJs(info.Env(), [&] {
+    state_->core = std::make_shared<Image>(MemoryObject::Require(info[0], "memory").core());
+    state_->root = state_->core->root();
+  });
+}
+
+template <typename Work, typename Convert>
+Napi::Value ImageObject::Run(Napi::Env env, Work work, Convert convert) {
+  if (state_->core == nullptr) {
+    return RejectedPromise(env, "ERR_RAM_CLOSED", "the image is closed");
+  }
+  return RunOnPool(
+      env, {slot_},
+      [core = state_->core, work = std::move(work)]() mutable {
+        const size_t pages = work(*core);
+        return Outcome{pages, core->staged_pages(), core->root()};
+      },
+      [state = state_, convert = std::move(convert)](Napi::Env env, const Outcome& outcome) {
+        state->root = outcome.root;
+        state->staged_pages = outcome.staged_pages;
+        Napi::Object out = Napi::Object::New(env);
+        out.Set("pages", CountToJs(env, outcome.pages));
+        convert(env, out, outcome);
+        return out;
+      });
+}
+
+Image& ImageObject::RequireIdle(Napi::Env env) const {
+  if (state_->core == nullptr) throw CodedError(env, "ERR_RAM_CLOSED", "the image is closed");
+  if (slot_->busy()) {
+    throw CodedError(env, "ERR_RAM_BUSY", "another call on this object is at work");
+  }
+  return *state_->core;
+}
+
+Napi::Value ImageObject::Root(const Napi::CallbackInfo& info) {
+  return Napi::BigInt::New(info.Env(), state_->root);
+}
+
+Napi::Value ImageObject::StagedPages(const Napi::CallbackInfo& info) {
+  return CountToJs(info.Env(), state_->staged_pages);
+}
+
+Napi::Value ImageObject::Stage(const Napi::CallbackInfo& info) {
+  const Napi::Uint8Array bytes = ReadBytes(info[0], "payload");
+  const uint64_t checksum = ReadU64(info[1], "checksum");
+  if (bytes.ByteLength() > kChunkBytesMax) {
+    throw Napi::RangeError::New(info.Env(), "payload must have at most " +
+                                                std::to_string(kChunkBytesMax) + " bytes, got " +
+                                                std::to_string(bytes.ByteLength()));
+  }
+  std::vector<uint8_t> payload(bytes.Data(), bytes.Data() + bytes.ByteLength());
+  return Run(
+      info.Env(),
+      [payload = std::move(payload), checksum](Image& core) {
+        return core.Stage(payload, checksum);
+      },
+      [](Napi::Env, Napi::Object&, const Outcome&) {});
+}
+
+Napi::Value ImageObject::Apply(const Napi::CallbackInfo& info) {
+  std::optional<uint64_t> root;
+  if (!info[0].IsUndefined()) root = ReadU64(info[0], "root");
+  return Run(
+      info.Env(), [root](Image& core) { return core.Apply(root); },
+      [](Napi::Env env, Napi::Object& out, const Outcome& outcome) {
+        out.Set("root", Napi::BigInt::New(env, outcome.root));
+      });
+}
+
+void ImageObject::Discard(const Napi::CallbackInfo& info) {
+  RequireIdle(info.Env()).Discard();
+  state_->staged_pages = 0;
+}
+
+Napi::Value ImageObject::Hashes(const Napi::CallbackInfo& info) {
+  return HashesToJs(info.Env(), RequireIdle(info.Env()).hashes());
+}
+
+void ImageObject::Close(const Napi::CallbackInfo& info) {
+  if (state_->core == nullptr) return;
+  // On the pool: to unmap much memory takes milliseconds.
+  RunOnPool(
+      info.Env(), {}, [core = std::exchange(state_->core, nullptr)] { return true; },
+      [](Napi::Env env, bool) { return env.Undefined(); });
+}
+
+void InitImage(Napi::Env env, Napi::Object exports) {
+  const Napi::Function constructor = ImageObject::DefineClass(
+      env, "NativeImage",
+      {
+          ImageObject::InstanceAccessor<&ImageObject::Root>("root"),
+          ImageObject::InstanceAccessor<&ImageObject::StagedPages>("stagedPages"),
+          ImageObject::InstanceMethod<&ImageObject::Stage>("stage"),
+          ImageObject::InstanceMethod<&ImageObject::Apply>("apply"),
+          ImageObject::InstanceMethod<&ImageObject::Discard>("discard"),
+          ImageObject::InstanceMethod<&ImageObject::Hashes>("hashes"),
+          ImageObject::InstanceMethod<&ImageObject::Close>("close"),
+      });
+  env.GetInstanceData<AddonData>()->image = Napi::Persistent(constructor);
+  exports.Set("createImage", Napi::Function::New(env, [](const Napi::CallbackInfo& info) {
+    return info.Env().GetInstanceData<AddonData>()->image.New({info[0]});
+  }, "createImage"));
+}
+
+}  // namespace mycelium

@@ -1,0 +1,50 @@
+// NativeImage of packages/ram/src/addon.ts.
+#pragma once
+
+#include <napi.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "core/image.h"
+#include "ram/promise_worker.h"
+
+namespace mycelium {
+
+class ImageObject : public Napi::ObjectWrap<ImageObject> {
+ public:
+  // createImage(memory)
+  explicit ImageObject(const Napi::CallbackInfo& info);
+
+ private:
+  // Shared with the work on the pool, which may outlive this object. Only the thread of the
+  // environment touches what lies here directly.
+  struct State {
+    std::shared_ptr<Image> core;  // none once closed
+    uint64_t root = 0;
+    size_t staged_pages = 0;
+  };
+
+  friend void InitImage(Napi::Env env, Napi::Object exports);
+
+  template <typename Work, typename Convert>
+  Napi::Value Run(Napi::Env env, Work work, Convert convert);
+  Image& RequireIdle(Napi::Env env) const;
+
+  Napi::Value Root(const Napi::CallbackInfo& info);
+  Napi::Value StagedPages(const Napi::CallbackInfo& info);
+  Napi::Value Stage(const Napi::CallbackInfo& info);
+  Napi::Value Apply(const Napi::CallbackInfo& info);
+  void Discard(const Napi::CallbackInfo& info);
+  Napi::Value Hashes(const Napi::CallbackInfo& info);
+  void Close(const Napi::CallbackInfo& info);
+
+  std::shared_ptr<State> state_ = std::make_shared<State>();
+  std::shared_ptr<CallSlot> slot_ = std::make_shared<CallSlot>();
+};
+
+// Adds createImage.
+void InitImage(Napi::Env env, Napi::Object exports);
+
+}  // namespace mycelium
