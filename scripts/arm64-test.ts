@@ -1,35 +1,47 @@
-/** Builds the arm64 prebuild and runs the addon's suite on it, in the arm64 build of Node; TAP. */
+/**
+ * Builds the arm64 prebuilds and runs, under user-mode emulation, the tests of the C++ core and the
+ * addon's suites (`packages/NAME/test/*.arm64.ts`) in the arm64 build of Node; TAP. The emulator
+ * has no userfaultfd: tiers A and B of the trackers skip themselves there.
+ */
 import { execFileSync, spawnSync } from 'node:child_process'
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, globSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { buildNativeTests } from './native-build.ts'
 import { missingTools, root } from './system.ts'
 
 const emulator = 'qemu-aarch64-static'
+const libraries = ['-L', '/usr/aarch64-linux-gnu']
+const prefix = 'aarch64-linux-gnu-'
 const missing =
   process.arch === 'arm64'
-    ? 'this machine is arm64: npm test covers it'
-    : missingTools([emulator, 'aarch64-linux-gnu-g++'], 'qemu-user-static g++-aarch64-linux-gnu')
-if (missing === undefined) test()
+    ? 'this machine is arm64: the other checks cover it'
+    : missingTools([emulator, `${prefix}g++`], 'qemu-user-static g++-aarch64-linux-gnu')
+if (missing === undefined) await test()
 else console.log(`1..0 # SKIP ${missing}`)
 
-function test(): void {
-  execFileSync(process.execPath, ['scripts/prebuild.ts', 'arm64'], { cwd: root, stdio: 'inherit' })
+async function test(): Promise<void> {
+  execFileSync(process.execPath, ['scripts/prebuild.ts', 'arm64'], {
+    cwd: root,
+    stdio: ['ignore', 2, 2],
+  })
+  emulate([await buildNativeTests({ name: 'native-test-arm64', prefix, flags: ['-O2'] })])
   // No child process can run in the emulator: hence no isolation, and no vitest forks.
-  const { status } = spawnSync(
-    emulator,
-    [
-      '-L',
-      '/usr/aarch64-linux-gnu',
-      nodeForArm64(),
-      '--conditions=@mycelium/source',
-      '--test',
-      '--test-isolation=none',
-      '--test-reporter=tap',
-      'packages/checksum/test/checksum.arm64.ts',
-    ],
-    { cwd: root, stdio: 'inherit' },
-  )
-  process.exitCode = status ?? 1
+  emulate([
+    nodeForArm64(),
+    '--conditions=@mycelium/source',
+    '--test',
+    '--test-isolation=none',
+    '--test-reporter=tap',
+    ...globSync('packages/*/test/*.arm64.ts', { cwd: root }),
+  ])
+}
+
+function emulate(command: readonly string[]): void {
+  const { status } = spawnSync(emulator, [...libraries, ...command], {
+    cwd: root,
+    stdio: 'inherit',
+  })
+  if (status !== 0) process.exitCode = 1
 }
 
 /** Not a dependency of the workspace: with both builds installed, `node` would be the arm64 one. */

@@ -1,4 +1,6 @@
 import type { AddCommand } from '../context.ts'
+import { runHost } from '../internal/host.ts'
+import { runLeaseServer } from '../internal/lease-server.ts'
 
 /**
  * Adds `mycelium internal ...`: the roles of child processes that commands start. Hidden, because
@@ -6,6 +8,14 @@ import type { AddCommand } from '../context.ts'
  */
 export const addInternal: AddCommand = (program, act) => {
   const internal = program.command('internal', { hidden: true }).exitOverride()
-  void internal
-  void act
+  internal
+    .command('host')
+    .exitOverride()
+    .action(act((_options: object, { signal }) => runHost(signal)))
+  internal
+    .command('lease-server')
+    .exitOverride()
+    .requiredOption('--folder <path>')
+    .action(act(({ folder }: { readonly folder: string }, { signal }) =>
+      runLeaseServer(folder, signal)))
 }

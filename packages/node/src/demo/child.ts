@@ -1,0 +1,62 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+
+/** Bytes kept of what a child writes on standard error: the end says why it died. */
+const ERROR_BYTES_MAX = 4096
+
+/** A child process of this program, in one of the internal roles, and all that it said so far. */
+export class Child<Command extends object, Event extends { readonly type: string }> {
+  readonly name: string
+  readonly #process: ChildProcess
+  #errors = ''
+  /** Settles when the process is gone. */
+  readonly exited: Promise<void>
+
+  constructor(name: string, args: readonly string[], listener: (event: Event) => void) {
+    this.name = name
+    // `process.argv[1]` is the bundle or, in tests, the source: the child is what we are.
+    const program = process.argv[1] ?? fileURLToPath(import.meta.url)
+    this.#process = spawn(process.execPath, [...process.execArgv, program, 'internal', ...args], {
+      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+      serialization: 'advanced',
+      // A group of its own: Ctrl-C reaches us, and we end the children in order.
+      detached: true,
+    })
+    this.#process.on('message', (event) => { listener(event as Event) })
+    this.#process.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      this.#errors = `${this.#errors}${text}`.slice(-ERROR_BYTES_MAX)
+    })
+    this.exited = new Promise((resolve) => {
+      this.#process.once('exit', () => { resolve() })
+      this.#process.once('error', () => { resolve() })
+    })
+  }
+
+  get pid(): number {
+    return this.#process.pid ?? 0
+  }
+
+  /** The last thing that it complained of. */
+  get complaint(): string {
+    return this.#errors.trim().split('\n').at(-1) ?? ''
+  }
+
+  get isAlive(): boolean {
+    return this.#process.exitCode === null && this.#process.signalCode === null
+  }
+
+  tell(command: Command): void {
+    // One that is dying says so by `exited`.
+    if (this.#process.connected) this.#process.send(command, () => {})
+  }
+
+  kill(signal: NodeJS.Signals): void {
+    this.#process.kill(signal)
+  }
+
+  /** Asks it to end by closing the channel, and waits. */
+  async stop(): Promise<void> {
+    if (this.#process.connected) this.#process.disconnect()
+    await this.exited
+  }
+}

@@ -1,0 +1,65 @@
+/**
+ * Runs what READMEs and examples promise, against the built packages as a user has them; TAP.
+ *
+ * - A fenced block that begins with ```ts run is a program: it must end with exit code 0.
+ * - A fenced block that begins with ```ts FILE shows `FILE` of the package, word for word.
+ * - Every packages/NAME/examples/*.ts is a program that must end with exit code 0.
+ */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { text } from 'node:stream/consumers'
+import { root } from './system.ts'
+
+/** Bound on one program: they are small. */
+const PROGRAM_TIMEOUT_MS = 60_000
+
+let number = 0
+function report(name: string, isOk: boolean, output = ''): void {
+  console.log(`${isOk ? 'ok' : 'not ok'} ${++number} - ${name}`)
+  if (isOk) return
+  console.error(output)
+  process.exitCode = 1
+}
+
+/** Runs a program in an empty folder of its own. */
+async function runProgram(name: string, file: string): Promise<void> {
+  const cwd = mkdtempSync(join(tmpdir(), 'readme-'))
+  const child = spawn(process.execPath, [file], { cwd, stdio: ['ignore', 'pipe', 'pipe'] })
+  const timeout = setTimeout(() => child.kill('SIGKILL'), PROGRAM_TIMEOUT_MS)
+  const [[code, signal], stdout, stderr] = await Promise.all([
+    once(child, 'exit') as Promise<[number | null, string | null]>,
+    text(child.stdout),
+    text(child.stderr),
+  ])
+  clearTimeout(timeout)
+  rmSync(cwd, { recursive: true })
+  report(name, code === 0, `${stdout}\n${stderr}\nended with ${code ?? signal}`)
+}
+
+async function checkReadme(readme: string): Promise<void> {
+  const folder = dirname(join(root, readme))
+  const markdown = readFileSync(join(root, readme), 'utf8')
+  for (const [, info = '', code = ''] of markdown.matchAll(/^```ts (\S+)\n(.*?)^```$/gms)) {
+    if (info === 'run') {
+      // Inside the package, so that it can import the package by its name.
+      const file = join(folder, `build/readme-${number}.ts`)
+      mkdirSync(dirname(file), { recursive: true })
+      writeFileSync(file, code)
+      await runProgram(`${readme}: its program`, file)
+    } else {
+      const shown = readFileSync(join(folder, info), 'utf8')
+      report(`${readme} shows ${info}`, shown.trim() === code.trim(), 'they differ')
+    }
+  }
+}
+
+for (const readme of globSync('packages/*/README.md', { cwd: root }).sort()) {
+  await checkReadme(readme)
+}
+for (const example of globSync('packages/*/examples/*.ts', { cwd: root }).sort()) {
+  await runProgram(example, join(root, example))
+}
+console.log(`1..${number}`)
