@@ -1,11 +1,20 @@
 /** What goes into an archive. `mode` holds the permission bits only. */
 export type CpioEntry =
   | { readonly type: 'directory'; readonly path: string; readonly mode: number }
-  | { readonly type: 'file'; readonly path: string; readonly mode: number;
-    readonly content: Uint8Array }
+  | {
+      readonly type: 'file'
+      readonly path: string
+      readonly mode: number
+      readonly content: Uint8Array
+    }
   | { readonly type: 'symlink'; readonly path: string; readonly target: string }
-  | { readonly type: 'character-device'; readonly path: string; readonly mode: number;
-    readonly major: number; readonly minor: number }
+  | {
+      readonly type: 'character-device'
+      readonly path: string
+      readonly mode: number
+      readonly major: number
+      readonly minor: number
+    }
 
 /** The archive's "newc" format states sizes in 8 hexadecimal digits. */
 export const CPIO_FILE_BYTES_MAX = 0xffff_ffff
@@ -13,7 +22,10 @@ export const CPIO_FILE_BYTES_MAX = 0xffff_ffff
 export const CPIO_PATH_BYTES_MAX = 4_095
 
 const TYPE_BITS = {
-  'directory': 0o040_000, 'file': 0o100_000, 'symlink': 0o120_000, 'character-device': 0o020_000,
+  directory: 0o040_000,
+  file: 0o100_000,
+  symlink: 0o120_000,
+  'character-device': 0o020_000,
 } as const
 
 /**
@@ -53,8 +65,10 @@ function writeEntry(entry: CpioEntry, inode: number): Uint8Array[] {
   const type = TYPE_BITS[entry.type]
   const plain = { inode, links: entry.type === 'directory' ? 2 : 1, major: 0, minor: 0 }
   switch (entry.type) {
-    case 'directory': return record(entry.path, { ...plain, mode: type | entry.mode }, EMPTY)
-    case 'file': return record(entry.path, { ...plain, mode: type | entry.mode }, entry.content)
+    case 'directory':
+      return record(entry.path, { ...plain, mode: type | entry.mode }, EMPTY)
+    case 'file':
+      return record(entry.path, { ...plain, mode: type | entry.mode }, entry.content)
     case 'symlink':
       return record(entry.path, { ...plain, mode: type | 0o777 }, utf8(entry.target))
     case 'character-device': {
@@ -68,21 +82,33 @@ function writeEntry(entry: CpioEntry, inode: number): Uint8Array[] {
 function record(path: string, fields: Fields, content: Uint8Array): Uint8Array[] {
   const name = utf8(`${path}\0`)
   if (name.length - 1 > CPIO_PATH_BYTES_MAX) {
-    throw new RangeError(`path must have at most ${CPIO_PATH_BYTES_MAX} bytes, `
-      + `got ${name.length - 1}`)
+    throw new RangeError(
+      `path must have at most ${CPIO_PATH_BYTES_MAX} bytes, ` + `got ${name.length - 1}`,
+    )
   }
   if (content.length > CPIO_FILE_BYTES_MAX) {
-    throw new RangeError(`content of ${path} must have at most ${CPIO_FILE_BYTES_MAX} bytes, `
-      + `got ${content.length}`)
+    throw new RangeError(
+      `content of ${path} must have at most ${CPIO_FILE_BYTES_MAX} bytes, ` +
+        `got ${content.length}`,
+    )
   }
   const numbers = [
-    fields.inode, fields.mode, 0, 0, fields.links, 0, content.length, 0, 0,
-    fields.major, fields.minor, name.length, 0,
+    fields.inode,
+    fields.mode,
+    0,
+    0,
+    fields.links,
+    0,
+    content.length,
+    0,
+    0,
+    fields.major,
+    fields.minor,
+    name.length,
+    0,
   ]
   const header = utf8(`070701${numbers.map(hex).join('')}`)
-  return [
-    header, name, padding(header.length + name.length), content, padding(content.length),
-  ]
+  return [header, name, padding(header.length + name.length), content, padding(content.length)]
 }
 
 function hex(value: number): string {

@@ -20,12 +20,15 @@ const DEBIAN_NAMES = { x86_64: 'amd64', aarch64: 'arm64' } as const
  * @param foreign - the guest has another architecture than this machine
  */
 export function planGuest(
-  architecture: QemuArchitecture, distribution: string, foreign: boolean,
+  architecture: QemuArchitecture,
+  distribution: string,
+  foreign: boolean,
 ): GuestPlan {
   const debianName = DEBIAN_NAMES[architecture]
   const suffix = foreign ? `:${debianName}` : ''
   // Both are small kernels for VMs: less to read, to check and to boot.
-  const kernel = distribution === 'ubuntu' ? 'linux-image-virtual' : `linux-image-cloud-${debianName}`
+  const kernel =
+    distribution === 'ubuntu' ? 'linux-image-virtual' : `linux-image-cloud-${debianName}`
   return {
     kernelMetaPackage: `${kernel}${suffix}`,
     busyboxPackage: `busybox-static${suffix}`,
@@ -59,12 +62,14 @@ exec /bin/load
 `
 
 /** The guest's whole file system, not compressed. */
-export function buildInitramfs(
-  parts: { readonly busybox: Uint8Array, readonly load: Uint8Array },
-): Uint8Array {
+export function buildInitramfs(parts: {
+  readonly busybox: Uint8Array
+  readonly load: Uint8Array
+}): Uint8Array {
   return writeCpio([
-    ...['bin', 'dev', 'proc', 'sys'].map((path) =>
-      ({ type: 'directory', path, mode: 0o755 }) as const),
+    ...['bin', 'dev', 'proc', 'sys'].map(
+      (path) => ({ type: 'directory', path, mode: 0o755 }) as const,
+    ),
     // The kernel opens it for process 1 before anything is mounted.
     { type: 'character-device', path: 'dev/console', mode: 0o600, major: 5, minor: 1 },
     { type: 'file', path: 'bin/busybox', mode: 0o755, content: parts.busybox },
@@ -85,13 +90,18 @@ export interface GuestLoad {
   readonly seed?: number
   /** The tick at which the guest damages one of its own pages. */
   readonly corruptAtTick?: number
-  readonly exit?: { readonly how: 'poweroff' | 'reboot' | 'panic', readonly atTick: number }
+  readonly exit?: { readonly how: 'poweroff' | 'reboot' | 'panic'; readonly atTick: number }
 }
 
 /** The kernel's command line for the demo guest. @throws {RangeError} a number is out of bounds */
 export function guestKernelArguments(architecture: QemuArchitecture, load: GuestLoad = {}): string {
   const {
-    memoryMebibytes = 64, pagesPerTick = 400, tickMs = 20, seed = 1, corruptAtTick, exit,
+    memoryMebibytes = 64,
+    pagesPerTick = 400,
+    tickMs = 20,
+    seed = 1,
+    corruptAtTick,
+    exit,
   } = load
   const bounded = { memoryMebibytes, pagesPerTick, tickMs, seed, corruptAtTick, tick: exit?.atTick }
   for (const [name, value] of Object.entries(bounded)) {
@@ -102,11 +112,17 @@ export function guestKernelArguments(architecture: QemuArchitecture, load: Guest
   }
   return [
     // No console output but the load's own; a panic resets the machine, so that it is seen.
-    `console=${consoleDevice(architecture)}`, 'quiet', 'loglevel=1', 'panic=-1', 'nokaslr',
-    `load.mib=${memoryMebibytes}`, `load.pages=${pagesPerTick}`, `load.tick=${tickMs}`,
+    `console=${consoleDevice(architecture)}`,
+    'quiet',
+    'loglevel=1',
+    'panic=-1',
+    'nokaslr',
+    `load.mib=${memoryMebibytes}`,
+    `load.pages=${pagesPerTick}`,
+    `load.tick=${tickMs}`,
     `load.seed=${seed}`,
-    ...corruptAtTick === undefined ? [] : [`load.corrupt=${corruptAtTick}`],
-    ...exit ? [`load.exit=${exit.how}@${exit.atTick}`] : [],
+    ...(corruptAtTick === undefined ? [] : [`load.corrupt=${corruptAtTick}`]),
+    ...(exit ? [`load.exit=${exit.how}@${exit.atTick}`] : []),
   ].join(' ')
 }
 

@@ -39,13 +39,18 @@ export const STATE_BYTES_MAX = 16_777_216
 export function cutHead(migration: Uint8Array, state: Uint8Array): Uint8Array {
   checkHeader(migration, 'migration')
   if (migration.length > HEAD_BYTES_MAX) {
-    throw new MigrationStreamError(`migration has ${migration.length} bytes, more than `
-      + `${HEAD_BYTES_MAX}: guest memory must be in it`)
+    throw new MigrationStreamError(
+      `migration has ${migration.length} bytes, more than ` +
+        `${HEAD_BYTES_MAX}: guest memory must be in it`,
+    )
   }
   const section = firstSection(state)
   const cuts: number[] = []
-  for (let at = indexOf(migration, section, HEADER_BYTES); at >= 0;
-    at = indexOf(migration, section, at + 1)) {
+  for (
+    let at = indexOf(migration, section, HEADER_BYTES);
+    at >= 0;
+    at = indexOf(migration, section, at + 1)
+  ) {
     // Bytes of a page may look like the section; in front of the real one, another section ends.
     if (migration[at - FOOTER_BYTES] === SECTION_FOOTER) cuts.push(at)
   }

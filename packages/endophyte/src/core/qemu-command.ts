@@ -36,7 +36,13 @@ export const KERNEL_ARGUMENTS_BYTES_MAX = 2_047
 
 /** The numbers of QEMU's descriptors. On both sides the same, because they stand in its arguments. */
 export const DESCRIPTOR = {
-  qmp: 3, console: 4, incoming: 5, memory: 6, state: 7, kernel: 8, initrd: 9,
+  qmp: 3,
+  console: 4,
+  incoming: 5,
+  memory: 6,
+  state: 7,
+  kernel: 8,
+  initrd: 9,
 } as const
 export const DESCRIPTOR_COUNT = 10
 
@@ -61,23 +67,48 @@ export function buildQemuArguments(machine: QemuMachine, role: 'run' | 'wait'): 
   checkMachine(machine)
   const mebibytes = `${machine.memoryBytes / MEMORY_BYTES_STEP}M`
   return [
-    '-nodefaults', '-no-user-config', '-sandbox', SANDBOX, '-display', 'none',
+    '-nodefaults',
+    '-no-user-config',
+    '-sandbox',
+    SANDBOX,
+    '-display',
+    'none',
     ...(machine.architecture === 'x86_64' ? ['-vga', 'none'] : []),
     // suppress-vmdesc: the joined stream has no description of itself at its end, and must need none.
-    '-machine', `${machine.machineType},memory-backend=mem,suppress-vmdesc=on`,
-    '-accel', machine.accelerator,
+    '-machine',
+    `${machine.machineType},memory-backend=mem,suppress-vmdesc=on`,
+    '-accel',
+    machine.accelerator,
     // enforce: rather no start than a CPU that lacks what the other side's has.
-    '-cpu', machine.architecture === 'x86_64' ? `${machine.cpuModel},enforce` : machine.cpuModel,
-    '-m', mebibytes, '-smp', `${machine.vcpus}`,
+    '-cpu',
+    machine.architecture === 'x86_64' ? `${machine.cpuModel},enforce` : machine.cpuModel,
+    '-m',
+    mebibytes,
+    '-smp',
+    `${machine.vcpus}`,
     // A named file, not memory-backend-memfd: from QEMU 8.1 on x-ignore-shared skips only these.
     '-object',
     `memory-backend-file,id=mem,size=${mebibytes},share=on,mem-path=${path(DESCRIPTOR.memory)}`,
-    '-kernel', path(DESCRIPTOR.kernel), '-initrd', path(DESCRIPTOR.initrd),
-    '-append', machine.kernelArguments,
-    '-chardev', `socket,id=qmp,fd=${DESCRIPTOR.qmp}`, '-mon', 'chardev=qmp,mode=control',
-    '-chardev', `socket,id=console,fd=${DESCRIPTOR.console}`, '-serial', 'chardev:console',
+    '-kernel',
+    path(DESCRIPTOR.kernel),
+    '-initrd',
+    path(DESCRIPTOR.initrd),
+    '-append',
+    machine.kernelArguments,
+    '-chardev',
+    `socket,id=qmp,fd=${DESCRIPTOR.qmp}`,
+    '-mon',
+    'chardev=qmp,mode=control',
+    '-chardev',
+    `socket,id=console,fd=${DESCRIPTOR.console}`,
+    '-serial',
+    'chardev:console',
     ...machine.deviceArguments,
-    '-S', ...(role === 'wait' ? ['-incoming', 'defer'] : []),
+    // A guest that ends must not take QEMU with it: its death would call the backup.
+    '-action',
+    'shutdown=pause,panic=pause',
+    '-S',
+    ...(role === 'wait' ? ['-incoming', 'defer'] : []),
   ]
 }
 
@@ -94,10 +125,16 @@ function path(descriptor: number): string {
 
 function checkMachine(machine: QemuMachine): void {
   const { memoryBytes, vcpus, machineType, cpuModel, kernelArguments } = machine
-  if (!Number.isSafeInteger(memoryBytes) || memoryBytes < MEMORY_BYTES_MIN
-    || memoryBytes > MEMORY_BYTES_MAX || memoryBytes % MEMORY_BYTES_STEP !== 0) {
-    throw new RangeError(`memoryBytes must be a multiple of ${MEMORY_BYTES_STEP} from `
-      + `${MEMORY_BYTES_MIN} to ${MEMORY_BYTES_MAX}, got ${memoryBytes}`)
+  if (
+    !Number.isSafeInteger(memoryBytes) ||
+    memoryBytes < MEMORY_BYTES_MIN ||
+    memoryBytes > MEMORY_BYTES_MAX ||
+    memoryBytes % MEMORY_BYTES_STEP !== 0
+  ) {
+    throw new RangeError(
+      `memoryBytes must be a multiple of ${MEMORY_BYTES_STEP} from ` +
+        `${MEMORY_BYTES_MIN} to ${MEMORY_BYTES_MAX}, got ${memoryBytes}`,
+    )
   }
   if (!Number.isSafeInteger(vcpus) || vcpus < 1 || vcpus > VCPUS_MAX) {
     throw new RangeError(`vcpus must be 1 to ${VCPUS_MAX}, got ${vcpus}`)
@@ -105,13 +142,16 @@ function checkMachine(machine: QemuMachine): void {
   for (const [name, value] of Object.entries({ machineType, cpuModel })) {
     // A comma would begin a further option.
     if (!/^[\w.-]+$/.test(value)) {
-      throw new RangeError(`${name} must be letters, digits, '.', '_' or '-', got `
-        + JSON.stringify(value))
+      throw new RangeError(
+        `${name} must be letters, digits, '.', '_' or '-', got ` + JSON.stringify(value),
+      )
     }
   }
   const bytes = new TextEncoder().encode(kernelArguments).length
   if (bytes > KERNEL_ARGUMENTS_BYTES_MAX || /[\0\n]/.test(kernelArguments)) {
-    throw new RangeError(`kernelArguments must be one line of at most `
-      + `${KERNEL_ARGUMENTS_BYTES_MAX} bytes, got ${bytes} bytes`)
+    throw new RangeError(
+      `kernelArguments must be one line of at most ` +
+        `${KERNEL_ARGUMENTS_BYTES_MAX} bytes, got ${bytes} bytes`,
+    )
   }
 }

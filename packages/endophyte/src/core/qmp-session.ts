@@ -29,8 +29,12 @@ export type QmpEffect =
   | { readonly type: 'greeting'; readonly version: QmpVersion }
   | { readonly type: 'write'; readonly text: string; readonly ids: readonly number[] }
   | { readonly type: 'returned'; readonly id: number; readonly value: unknown }
-  | { readonly type: 'failed'; readonly id: number; readonly qmpClass: string;
-    readonly description: string }
+  | {
+      readonly type: 'failed'
+      readonly id: number
+      readonly qmpClass: string
+      readonly description: string
+    }
   | { readonly type: 'event'; readonly event: QmpEventRecord }
   /** Nothing was sent, because {@link QMP_PENDING_MAX} commands would have been exceeded. */
   | { readonly type: 'full' }
@@ -60,16 +64,19 @@ export class QmpSession {
   step(input: QmpInput): QmpEffect[] {
     if (this.#broken) return []
     switch (input.type) {
-      case 'bytes': return this.#receive(input.bytes)
-      case 'commands': return [this.#send(input.commands)]
+      case 'bytes':
+        return this.#receive(input.bytes)
+      case 'commands':
+        return [this.#send(input.commands)]
     }
   }
 
   #send(commands: readonly QmpCommand[]): QmpEffect {
     if (this.#pending.size + commands.length > QMP_PENDING_MAX) return { type: 'full' }
     const ids = commands.map(() => this.#nextId++)
-    const text = commands.map((command, index) =>
-      `${JSON.stringify({ ...command, id: ids[index] })}\n`).join('')
+    const text = commands
+      .map((command, index) => `${JSON.stringify({ ...command, id: ids[index] })}\n`)
+      .join('')
     for (const id of ids) this.#pending.add(id)
     return { type: 'write', text, ids }
   }
@@ -147,7 +154,8 @@ export class QmpSession {
       return this.#break(`the event ${name} has a bad time`)
     }
     return {
-      type: 'event', event: { name, data, unixMs: seconds * 1_000 + microseconds / 1_000 },
+      type: 'event',
+      event: { name, data, unixMs: seconds * 1_000 + microseconds / 1_000 },
     }
   }
 
@@ -160,7 +168,8 @@ export class QmpSession {
     if (!isObject(error)) return this.#break('a reply is neither a result nor an error')
     const { class: qmpClass, desc } = error
     return {
-      type: 'failed', id,
+      type: 'failed',
+      id,
       qmpClass: typeof qmpClass === 'string' ? qmpClass : 'GenericError',
       description: typeof desc === 'string' ? desc : 'no description',
     }

@@ -1,6 +1,16 @@
 import { createHash } from 'node:crypto'
 import {
-  access, chmod, copyFile, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile,
+  access,
+  chmod,
+  copyFile,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  writeFile,
 } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -52,8 +62,11 @@ export async function prepareGuestImage(init: GuestImageInit = {}): Promise<Gues
   const plan = planGuest(architecture, await distribution(), architecture !== hostArchitecture())
   await mkdir(cache, { recursive: true, mode: 0o700 })
   await sweep(cache)
-  const packages = await madeOnce(cache, `guest-packages-${PACKAGES_FORMAT}-${architecture}`,
-    (folder) => fetchPackages(folder, plan, init))
+  const packages = await madeOnce(
+    cache,
+    `guest-packages-${PACKAGES_FORMAT}-${architecture}`,
+    (folder) => fetchPackages(folder, plan, init),
+  )
   const source = await readFile(LOAD_SOURCE_PATH)
   const busybox = await readFile(join(packages, 'busybox'))
   // What the initramfs is made from names it: a changed part means another folder.
@@ -79,7 +92,9 @@ export function defaultCacheFolder(): string {
 
 /** Makes `cache/name` by `make` in a temporary folder and a rename, unless it is there already. */
 async function madeOnce(
-  cache: string, name: string, make: (folder: string) => Promise<void>,
+  cache: string,
+  name: string,
+  make: (folder: string) => Promise<void>,
 ): Promise<string> {
   const folder = join(cache, name)
   if (await exists(folder)) return folder
@@ -97,9 +112,7 @@ async function madeOnce(
   return folder
 }
 
-async function fetchPackages(
-  folder: string, plan: GuestPlan, init: GuestImageInit,
-): Promise<void> {
+async function fetchPackages(folder: string, plan: GuestPlan, init: GuestImageInit): Promise<void> {
   const download = join(folder, 'download')
   await mkdir(download)
   const kernels = await findKernels(plan, init)
@@ -128,7 +141,8 @@ async function findKernels(plan: GuestPlan, init: GuestImageInit): Promise<strin
   let shown = await show()
   if (shown.exitCode === undefined) {
     throw new GuestImageError({
-      reason: 'apt-cache is missing', fix: 'use Debian 12, Ubuntu 24.04 or newer',
+      reason: 'apt-cache is missing',
+      fix: 'use Debian 12, Ubuntu 24.04 or newer',
     })
   }
   if (kernelPackages(shown.output).length === 0) {
@@ -157,11 +171,16 @@ async function updateLists(reason: string, init: GuestImageInit): Promise<void> 
   }
 }
 
-interface Download { readonly name: string, readonly file: string }
+interface Download {
+  readonly name: string
+  readonly file: string
+}
 
 /** The first package that the server still has. */
 async function downloadFirst(
-  folder: string, names: readonly string[], init: GuestImageInit,
+  folder: string,
+  names: readonly string[],
+  init: GuestImageInit,
 ): Promise<Download> {
   let complaint = ''
   for (let attempt = 0; attempt < 2; attempt++) {
@@ -191,7 +210,9 @@ async function unpack(file: string, folder: string, init: GuestImageInit): Promi
 
 /** @returns the static program */
 async function compileLoad(
-  folder: string, plan: GuestPlan, init: GuestImageInit,
+  folder: string,
+  plan: GuestPlan,
+  init: GuestImageInit,
 ): Promise<Uint8Array> {
   const output = join(folder, 'load')
   const args = ['-std=gnu17', '-O2', '-static', '-o', output, LOAD_SOURCE_PATH]
@@ -214,14 +235,16 @@ async function sweep(cache: string): Promise<void> {
     if (!name.startsWith('temporary-')) continue
     const path = join(cache, name)
     const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: Date.now() }))
-    if (Date.now() - mtimeMs > TEMPORARY_AGE_MAX_MS) await rm(path, { recursive: true, force: true })
+    if (Date.now() - mtimeMs > TEMPORARY_AGE_MAX_MS)
+      await rm(path, { recursive: true, force: true })
   }
 }
 
 async function keepNewest(cache: string, prefix: string): Promise<void> {
   const names = (await readdir(cache)).filter((name) => name.startsWith(prefix))
-  const ages = await Promise.all(names.map(async (name) =>
-    ({ name, mtimeMs: (await stat(join(cache, name))).mtimeMs })))
+  const ages = await Promise.all(
+    names.map(async (name) => ({ name, mtimeMs: (await stat(join(cache, name))).mtimeMs })),
+  )
   ages.sort((left, right) => right.mtimeMs - left.mtimeMs)
   for (const { name } of ages.slice(GUEST_FOLDERS_MAX)) {
     await rm(join(cache, name), { recursive: true, force: true })
@@ -239,7 +262,10 @@ async function copyReadable(from: string, to: string): Promise<void> {
 }
 
 async function exists(path: string): Promise<boolean> {
-  return await access(path).then(() => true, () => false)
+  return await access(path).then(
+    () => true,
+    () => false,
+  )
 }
 
 async function firstThatExists(paths: readonly string[]): Promise<string | undefined> {

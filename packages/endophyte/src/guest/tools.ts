@@ -18,12 +18,17 @@ export interface ToolOptions extends AbortOptions {
 
 /** Runs a tool and waits for it. Rejects only on abort, with `signal.reason`. */
 export async function runTool(
-  command: string, args: readonly string[], options: ToolOptions = {},
+  command: string,
+  args: readonly string[],
+  options: ToolOptions = {},
 ): Promise<ToolResult> {
   options.signal?.throwIfAborted()
   const { signal, cwd } = options
   const settings = {
-    ...signal && { signal }, ...cwd !== undefined && { cwd }, maxBuffer: TOOL_OUTPUT_BYTES_MAX, env: { ...process.env, LC_ALL: 'C' },
+    ...(signal && { signal }),
+    ...(cwd !== undefined && { cwd }),
+    maxBuffer: TOOL_OUTPUT_BYTES_MAX,
+    env: { ...process.env, LC_ALL: 'C' },
   }
   return await new Promise((resolve, reject) => {
     execFile(command, args, settings, (error, stdout, stderr) => {
@@ -44,6 +49,9 @@ export async function runTool(
 
 /** Errors of apt begin with `E: `; what comes after them is advice. */
 function lastWord(text: string): string | undefined {
-  const lines = text.split('\n').map((line) => line.trim()).filter((line) => line !== '')
+  const lines = text
+    .split('\n')
+    .map((line) => line.trim())
+    .filter((line) => line !== '')
   return lines.findLast((line) => line.startsWith('E: '))?.slice(3) ?? lines.at(-1)
 }

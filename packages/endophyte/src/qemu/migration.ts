@@ -25,14 +25,17 @@ export interface ReceiveMigrationOptions extends AbortOptions {
  * {@link HEAD_BYTES_MAX}.
  */
 export async function receiveMigration(
-  qmp: QmpClient, options: ReceiveMigrationOptions = {},
+  qmp: QmpClient,
+  options: ReceiveMigrationOptions = {},
 ): Promise<Uint8Array> {
   options.signal?.throwIfAborted()
   const folder = await mkdtemp(join(options.folder ?? tmpdir(), 'mycelium-'))
   const path = join(folder, 'migration')
   const server = createServer()
   let socket: Socket | undefined
-  const abort = (): void => { socket?.destroy() }
+  const abort = (): void => {
+    socket?.destroy()
+  }
   options.signal?.addEventListener('abort', abort, { once: true })
   try {
     const bytes = new Promise<Uint8Array>((resolve, reject) => {
@@ -72,11 +75,17 @@ export async function receiveMigration(
 export function migrationEnd(qmp: QmpClient): Promise<string> {
   const finished = new AbortController()
   const status = new Promise<string>((resolve, reject) => {
-    qmp.addEventListener('MIGRATION', ({ detail }) => {
-      if (['completed', 'failed', 'cancelled'].includes(detail.status)) resolve(detail.status)
-    }, { signal: finished.signal })
+    qmp.addEventListener(
+      'MIGRATION',
+      ({ detail }) => {
+        if (['completed', 'failed', 'cancelled'].includes(detail.status)) resolve(detail.status)
+      },
+      { signal: finished.signal },
+    )
     void qmp.closed.then(reject)
-  }).finally(() => { finished.abort() })
+  }).finally(() => {
+    finished.abort()
+  })
   status.catch(() => {}) // the caller may fail before it looks
   return status
 }
@@ -89,7 +98,8 @@ async function collect(socket: Socket): Promise<Uint8Array> {
     if (length > HEAD_BYTES_MAX) {
       socket.destroy()
       throw new MachineStateError({
-        doing: 'save', reason: `more than ${HEAD_BYTES_MAX} bytes: guest memory must be in it`,
+        doing: 'save',
+        reason: `more than ${HEAD_BYTES_MAX} bytes: guest memory must be in it`,
       })
     }
     parts.push(part)

@@ -1,22 +1,24 @@
 import { open, type FileHandle } from 'node:fs/promises'
-import { constants, fstatSync, readSync } from 'node:fs'
+import { fstatSync, readSync } from 'node:fs'
 import type { Duplex } from 'node:stream'
 import { TypedEventEmitter } from 'main-event'
 import type { AbortOptions, EventSource } from '@mycelium/interface'
 import { ConsoleLines } from '../core/console-lines.ts'
 import { cutHead, STATE_BYTES_MAX } from '../core/migration-stream.ts'
 import {
-  buildQemuArguments, DESCRIPTOR, DESCRIPTOR_COUNT, INCOMING_URI, STATE_PATH, type QemuMachine,
+  buildQemuArguments,
+  DESCRIPTOR,
+  DESCRIPTOR_COUNT,
+  INCOMING_URI,
+  STATE_PATH,
+  type QemuMachine,
 } from '../core/qemu-command.ts'
-import {
-  MachineStateError, QemuClosedError, QemuPausedError, QemuStartError,
-} from '../errors.ts'
+import { MachineStateError, QemuClosedError, QemuPausedError, QemuStartError } from '../errors.ts'
 import { connectQmp, type QmpClient } from '../qmp/client.ts'
 import type { QmpGuestCause } from '../qmp/commands.ts'
 import { migrationEnd, receiveMigration } from './migration.ts'
-import type {
-  QemuDescriptor, QemuExit, QemuProcess, QemuSpawner, QemuUser,
-} from './spawner.ts'
+import { openNamelessFile } from './nameless-file.ts'
+import type { QemuDescriptor, QemuExit, QemuProcess, QemuSpawner, QemuUser } from './spawner.ts'
 
 export interface QemuDeps {
   readonly spawner: QemuSpawner
@@ -50,13 +52,14 @@ export interface QemuInit {
 export interface QemuEvents {
   /** A line of the guest's serial console. */
   console: { readonly line: string }
-  /** Somebody else paused the guest: what they paused, `cont` refuses to continue. */
+  /** Somebody else paused the guest: what they paused is not ours to continue. */
   paused: object
   /** Somebody else continued the guest. If we had paused it, what is being captured is torn. */
   resumed: object
-  /** The guest, or somebody else, ends the machine; `exited` follows. */
+  /** The guest shut down, or somebody else ended the machine. If the guest did, QEMU lives on,
+   * paused, so that the end can be recorded before a backup sees QEMU die and takes over. */
   shutdown: QmpGuestCause
-  /** The guest, or somebody else, reset the machine; it runs on. */
+  /** The guest, or somebody else, reset the machine; it runs on. One restart may cause several. */
   reset: QmpGuestCause
   panicked: { readonly action: string }
   /** Once, when QEMU is gone, whatever the reason. */
@@ -84,22 +87,26 @@ export interface Qemu extends EventSource<QemuEvents>, AsyncDisposable {
   readonly qmp: QmpClient
   /** Thread ids of the vCPUs: for throttling, and to see whether the guest runs. */
   readonly vcpuThreads: readonly number[]
-  /** Somebody else paused the guest. */
+  /** Somebody else paused the guest, or it has shut down. */
   readonly pausedByOther: boolean
   /** Settles when QEMU is gone. Never rejects; never settles if it was never started. */
   readonly exited: Promise<QemuExit>
   /**
-   * Starts the process and, for role `run`, the guest. Once only.
+   * Starts the process; the guest is paused, or waits. Once only.
    *
    * Rejects with `ERR_ENDOPHYTE_QEMU_START`, and with the system's error if a file cannot be opened.
    */
   start(options?: AbortOptions): Promise<void>
-  /** Pauses the guest (if it runs) and saves the state of its devices, in one write to QEMU. */
+  /**
+   * Pauses the guest (if it runs) and saves the state of its devices, in one write to QEMU.
+   *
+   * Both promises reject with `ERR_ENDOPHYTE_PAUSED` if somebody else paused it, or it has shut down.
+   */
   stopAndSaveState(): SavedState
   /**
    * Continues the guest.
    *
-   * Rejects with `ERR_ENDOPHYTE_PAUSED` if somebody else paused it.
+   * Rejects with `ERR_ENDOPHYTE_PAUSED` if somebody else paused it, or it has shut down.
    */
   cont(): Promise<void>
   /**
@@ -129,9 +136,6 @@ type EventMap = { [Name in keyof QemuEvents]: CustomEvent<QemuEvents[Name]> }
 
 /** What QEMU printed, from its end, for the error that says why it did not start. */
 const OUTPUT_BYTES_MAX = 4_096
-/** Linux, include/uapi/asm-generic/fcntl.h: __O_TMPFILE | O_DIRECTORY. Node has no name for it; the
- * value of O_DIRECTORY differs between x86-64 and arm64. */
-const O_TMPFILE = 0o20_000_000 | constants.O_DIRECTORY
 /** 100 GB/s: the default of 128 MiB/s would stretch the saving of the head. */
 const BANDWIDTH_BYTES_PER_S = 100_000_000_000
 
@@ -153,7 +157,7 @@ class ProcessQemu extends TypedEventEmitter<EventMap> implements Qemu {
   #vcpuThreads: readonly number[] = []
   #output = ''
   /** Whose the next STOP or RESUME is. */
-  #expects: { stop: boolean, resume: boolean } = { stop: false, resume: false }
+  #expects: { stop: boolean; resume: boolean } = { stop: false, resume: false }
   #paused: 'no' | 'by-us' | 'by-other' = 'by-us'
   #loaded = false
   #outputEnded: Promise<unknown> = Promise.resolve()
@@ -163,7 +167,9 @@ class ProcessQemu extends TypedEventEmitter<EventMap> implements Qemu {
     this.#deps = deps
     this.#init = Object.freeze({ ...init })
     this.#arguments = buildQemuArguments(init.machine, init.role)
-    this.exited = new Promise((resolve) => { this.#resolveExited = resolve })
+    this.exited = new Promise((resolve) => {
+      this.#resolveExited = resolve
+    })
   }
 
   get pid(): number {
@@ -176,8 +182,12 @@ class ProcessQemu extends TypedEventEmitter<EventMap> implements Qemu {
     return this.#qmp
   }
 
-  get vcpuThreads(): readonly number[] { return this.#vcpuThreads }
-  get pausedByOther(): boolean { return this.#paused === 'by-other' }
+  get vcpuThreads(): readonly number[] {
+    return this.#vcpuThreads
+  }
+  get pausedByOther(): boolean {
+    return this.#paused === 'by-other'
+  }
 
   async start(options: AbortOptions = {}): Promise<void> {
     if (this.#phase !== 'new') throw this.#closed()
@@ -187,7 +197,6 @@ class ProcessQemu extends TypedEventEmitter<EventMap> implements Qemu {
       await this.#spawn(options)
       await this.#prepare(options)
       this.#phase = 'up'
-      if (this.#init.role === 'run') await this.cont()
     } catch (error) {
       await this.stop()
       if (options.signal?.aborted) throw options.signal.reason
@@ -199,12 +208,19 @@ class ProcessQemu extends TypedEventEmitter<EventMap> implements Qemu {
 
   stopAndSaveState(): SavedState {
     const { qmp } = this
+    if (this.#paused === 'by-other') {
+      const refused = Promise.reject<never>(new QemuPausedError())
+      refused.catch(() => {})
+      return { stopped: refused, state: refused }
+    }
     this.#expects.stop = this.#paused === 'no'
     const [stop, save] = qmp.pipeline([
       { execute: 'stop' },
       { execute: 'xen-save-devices-state', arguments: { filename: STATE_PATH, live: false } },
     ])
-    const stopped = stop.then(() => { this.#expects.stop = false })
+    const stopped = stop.then(() => {
+      this.#expects.stop = false
+    })
     const state = save.then(() => this.#readState())
     // The caller may await one before the other fails.
     stopped.catch(() => {})
@@ -228,10 +244,12 @@ class ProcessQemu extends TypedEventEmitter<EventMap> implements Qemu {
     const ran = this.#paused === 'no'
     this.#expects.stop = ran
     const migration = await receiveMigration(qmp, {
-      ...options.signal && { signal: options.signal },
-      ...this.#init.runtimeFolder && { folder: this.#init.runtimeFolder },
-      ...this.#init.user && { user: this.#init.user },
-    }).finally(() => { this.#expects.stop = false })
+      ...(options.signal && { signal: options.signal }),
+      ...(this.#init.runtimeFolder && { folder: this.#init.runtimeFolder }),
+      ...(this.#init.user && { user: this.#init.user }),
+    }).finally(() => {
+      this.#expects.stop = false
+    })
     const state = await this.stopAndSaveState().state
     if (ran) await this.cont()
     return cutHead(migration, state)
@@ -298,8 +316,10 @@ class ProcessQemu extends TypedEventEmitter<EventMap> implements Qemu {
     descriptors[DESCRIPTOR.state] = this.#state.fd
     descriptors[DESCRIPTOR.kernel] = kernel.fd
     descriptors[DESCRIPTOR.initrd] = initrd.fd
-    const process = await this.#deps.spawner.spawn(binary, this.#arguments, descriptors,
-      { ...options, ...(user && { user }) })
+    const process = await this.#deps.spawner.spawn(binary, this.#arguments, descriptors, {
+      ...options,
+      ...(user && { user }),
+    })
     this.#process = process
     for (const socket of process.sockets) socket?.on('error', () => {}) // its end is `exited`
     this.#outputEnded = Promise.all([1, 2].map((index) => this.#collect(process.sockets[index])))
@@ -315,8 +335,10 @@ class ProcessQemu extends TypedEventEmitter<EventMap> implements Qemu {
       this.#qmp = qmp
       this.#listenToEvents(qmp)
       await qmp.execute('migrate-set-capabilities', {
-        capabilities: ['events', 'x-ignore-shared'].map((capability) =>
-          ({ capability, state: true })),
+        capabilities: ['events', 'x-ignore-shared'].map((capability) => ({
+          capability,
+          state: true,
+        })),
       })
       await qmp.execute('migrate-set-parameters', { 'max-bandwidth': BANDWIDTH_BYTES_PER_S })
       const cpus = await qmp.execute('query-cpus-fast')
@@ -333,8 +355,9 @@ class ProcessQemu extends TypedEventEmitter<EventMap> implements Qemu {
     qmp.addEventListener('STOP', () => {
       const ours = this.#expects.stop
       this.#expects.stop = false
+      const wasPaused = this.#paused === 'by-other'
       this.#paused = ours ? 'by-us' : 'by-other'
-      if (!ours) this.safeDispatchEvent('paused', { detail: {} })
+      if (!ours && !wasPaused) this.safeDispatchEvent('paused', { detail: {} })
     })
     qmp.addEventListener('RESUME', () => {
       const ours = this.#expects.resume
@@ -343,6 +366,7 @@ class ProcessQemu extends TypedEventEmitter<EventMap> implements Qemu {
       if (!ours) this.safeDispatchEvent('resumed', { detail: {} })
     })
     qmp.addEventListener('SHUTDOWN', ({ detail: { guest, reason } }) => {
+      this.#paused = 'by-other' // a STOP follows, which is not one more piece of news
       this.safeDispatchEvent('shutdown', { detail: { guest, reason } })
     })
     qmp.addEventListener('RESET', ({ detail: { guest, reason } }) => {
@@ -398,12 +422,4 @@ class ProcessQemu extends TypedEventEmitter<EventMap> implements Qemu {
   #closed(): QemuClosedError {
     return new QemuClosedError(this.#phase === 'gone' ? 'QEMU is gone' : 'QEMU is not started')
   }
-}
-
-/** A file in memory without a name, so that nothing is left of it whatever happens. */
-async function openNamelessFile(): Promise<FileHandle> {
-  const file = await open('/dev/shm', constants.O_RDWR | O_TMPFILE, 0o600)
-  // QEMU opens it anew, perhaps as another user. Nobody else can: it has no name.
-  await file.chmod(0o666)
-  return file
 }

@@ -49,8 +49,12 @@ export interface QemuSpawner {
    * @param descriptors - of the program, from 0 on; all others are closed in it
    * Rejects with the system's error (`ENOENT`, `EACCES`) if the program cannot be started.
    */
-  spawn(command: string, args: readonly string[], descriptors: readonly QemuDescriptor[],
-    options?: QemuSpawnOptions): Promise<QemuProcess>
+  spawn(
+    command: string,
+    args: readonly string[],
+    descriptors: readonly QemuDescriptor[],
+    options?: QemuSpawnOptions,
+  ): Promise<QemuProcess>
 }
 
 /**
@@ -68,7 +72,7 @@ async function spawnDirectly(
   options: QemuSpawnOptions = {},
 ): Promise<QemuProcess> {
   options.signal?.throwIfAborted()
-  const stdio: StdioOptions = descriptors.map((one) => one === 'socket' ? 'pipe' : one)
+  const stdio: StdioOptions = descriptors.map((one) => (one === 'socket' ? 'pipe' : one))
   const child = spawn(command, args, { stdio, cwd: '/', ...options.user })
   const exited = new Promise<QemuExit>((resolve) => {
     child.once('exit', (code, signal) => {
@@ -79,11 +83,13 @@ async function spawnDirectly(
     child.once('spawn', resolve)
     child.once('error', reject)
   })
-  const sockets = child.stdio.map((stream) => stream instanceof Duplex ? stream : undefined)
+  const sockets = child.stdio.map((stream) => (stream instanceof Duplex ? stream : undefined))
   return {
     pid: child.pid ?? 0,
     sockets,
     exited,
-    kill: () => { child.kill('SIGKILL') },
+    kill: () => {
+      child.kill('SIGKILL')
+    },
   }
 }

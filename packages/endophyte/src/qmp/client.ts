@@ -2,11 +2,20 @@ import type { Duplex } from 'node:stream'
 import { TypedEventEmitter } from 'main-event'
 import type { AbortOptions, EventSource } from '@mycelium/interface'
 import {
-  QMP_PENDING_MAX, QmpSession, type QmpCommand, type QmpEffect, type QmpEventRecord, type QmpVersion,
+  QMP_PENDING_MAX,
+  QmpSession,
+  type QmpCommand,
+  type QmpEffect,
+  type QmpEventRecord,
+  type QmpVersion,
 } from '../core/qmp-session.ts'
 import { QmpBusyError, QmpError, QmpLostError } from '../errors.ts'
 import type {
-  QmpCommandName, QmpCommands, QmpEvents, QmpExecuteArguments, QmpPipelineCommand,
+  QmpCommandName,
+  QmpCommands,
+  QmpEvents,
+  QmpExecuteArguments,
+  QmpPipelineCommand,
   QmpPipelineReturns,
 } from './commands.ts'
 
@@ -31,7 +40,8 @@ export interface QmpClient extends EventSource<QmpEvents>, AsyncDisposable {
    * @throws {QmpBusyError} (as a rejection) `ERR_ENDOPHYTE_QMP_BUSY`: nothing was sent
    */
   execute<Name extends QmpCommandName>(
-    name: Name, ...rest: QmpExecuteArguments<Name>
+    name: Name,
+    ...rest: QmpExecuteArguments<Name>
   ): Promise<QmpCommands[Name]['returns']>
   /**
    * Sends several commands in one write; QEMU carries them out in this order, and goes on after one
@@ -47,7 +57,13 @@ export interface QmpClient extends EventSource<QmpEvents>, AsyncDisposable {
 type EventMap = { [Name in keyof QmpEvents]: CustomEvent<QmpEvents[Name]> }
 
 const EVENTS: ReadonlySet<string> = new Set<keyof QmpEvents>([
-  'STOP', 'RESUME', 'SHUTDOWN', 'RESET', 'POWERDOWN', 'MIGRATION', 'GUEST_PANICKED',
+  'STOP',
+  'RESUME',
+  'SHUTDOWN',
+  'RESET',
+  'POWERDOWN',
+  'MIGRATION',
+  'GUEST_PANICKED',
 ])
 
 interface Waiting {
@@ -63,11 +79,14 @@ interface Waiting {
  * socket is closed then.
  */
 export async function connectQmp(
-  deps: QmpClientDeps, options: AbortOptions = {},
+  deps: QmpClientDeps,
+  options: AbortOptions = {},
 ): Promise<QmpClient> {
   const client = new SocketQmpClient(deps.socket)
   const { signal } = options
-  const abort = (): void => { client.lose('given up while connecting') }
+  const abort = (): void => {
+    client.lose('given up while connecting')
+  }
   signal?.addEventListener('abort', abort, { once: true })
   try {
     signal?.throwIfAborted()
@@ -97,15 +116,32 @@ class SocketQmpClient extends TypedEventEmitter<EventMap> implements QmpClient {
   constructor(socket: Duplex) {
     super()
     this.#socket = socket
-    this.closed = new Promise((resolve) => { this.#finish = resolve })
-    const greeted = new Promise<void>((resolve) => { this.#greet = resolve })
-    this.greeted = Promise.race([greeted, this.closed.then((error) => { throw error })])
+    this.closed = new Promise((resolve) => {
+      this.#finish = resolve
+    })
+    const greeted = new Promise<void>((resolve) => {
+      this.#greet = resolve
+    })
+    this.greeted = Promise.race([
+      greeted,
+      this.closed.then((error) => {
+        throw error
+      }),
+    ])
     // Nobody may be waiting for the greeting any more when the connection ends later.
     this.greeted.catch(() => {})
-    socket.on('data', (bytes: Uint8Array) => { this.#receive(bytes) })
-    socket.on('error', (error) => { this.lose(error.message, { cause: error }) })
-    socket.on('end', () => { this.lose('QEMU closed it') })
-    socket.on('close', () => { this.lose('it was closed') })
+    socket.on('data', (bytes: Uint8Array) => {
+      this.#receive(bytes)
+    })
+    socket.on('error', (error) => {
+      this.lose(error.message, { cause: error })
+    })
+    socket.on('end', () => {
+      this.lose('QEMU closed it')
+    })
+    socket.on('close', () => {
+      this.lose('it was closed')
+    })
   }
 
   get version(): QmpVersion {
@@ -114,12 +150,13 @@ class SocketQmpClient extends TypedEventEmitter<EventMap> implements QmpClient {
   }
 
   async execute<Name extends QmpCommandName>(
-    name: Name, ...rest: QmpExecuteArguments<Name>
+    name: Name,
+    ...rest: QmpExecuteArguments<Name>
   ): Promise<QmpCommands[Name]['returns']> {
     const [parameters] = rest as [object?]
     const command = parameters ? { execute: name, arguments: parameters } : { execute: name }
     const [reply] = this.#send([command])
-    return await reply as QmpCommands[Name]['returns']
+    return (await reply) as QmpCommands[Name]['returns']
   }
 
   pipeline<const Commands extends readonly QmpPipelineCommand[]>(
@@ -131,7 +168,9 @@ class SocketQmpClient extends TypedEventEmitter<EventMap> implements QmpClient {
   async close(): Promise<void> {
     this.lose('it was closed')
     if (this.#socket.closed) return
-    await new Promise<void>((resolve) => { this.#socket.once('close', resolve) })
+    await new Promise<void>((resolve) => {
+      this.#socket.once('close', resolve)
+    })
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,17 +1,41 @@
 import type { QmpVersion } from '../core/qmp-session.ts'
 
 /** Run states of QEMU that matter here; others exist. */
-export type QmpRunState = 'running' | 'paused' | 'inmigrate' | 'postmigrate' | 'prelaunch'
-  | 'finish-migrate' | 'shutdown' | 'guest-panicked' | 'internal-error' | 'io-error' | 'save-vm'
-  | 'restore-vm' | 'suspended' | 'watchdog' | 'debug' | 'colo'
+export type QmpRunState =
+  | 'running'
+  | 'paused'
+  | 'inmigrate'
+  | 'postmigrate'
+  | 'prelaunch'
+  | 'finish-migrate'
+  | 'shutdown'
+  | 'guest-panicked'
+  | 'internal-error'
+  | 'io-error'
+  | 'save-vm'
+  | 'restore-vm'
+  | 'suspended'
+  | 'watchdog'
+  | 'debug'
+  | 'colo'
 
 export interface QmpMigration {
   /** Absent: there was none. */
-  readonly status?: 'none' | 'setup' | 'cancelling' | 'cancelled' | 'active' | 'device'
-    | 'completed' | 'failed' | 'pre-switchover' | 'wait-unplug' | 'postcopy-active'
+  readonly status?:
+    | 'none'
+    | 'setup'
+    | 'cancelling'
+    | 'cancelled'
+    | 'active'
+    | 'device'
+    | 'completed'
+    | 'failed'
+    | 'pre-switchover'
+    | 'wait-unplug'
+    | 'postcopy-active'
   readonly 'error-desc'?: string
   /** Milliseconds that the guest stood still. */
-  readonly 'downtime'?: number
+  readonly downtime?: number
   readonly 'total-time'?: number
 }
 
@@ -31,46 +55,67 @@ type Nothing = Readonly<Record<string, never>>
 
 /** The commands that this package uses (QEMU, qapi/*.json; all there since 7.2 at least). */
 export interface QmpCommands {
-  readonly 'qmp_capabilities': Command<undefined, Nothing>
-  readonly 'query-version': Command<undefined, {
-    readonly qemu: Omit<QmpVersion, 'package'>
-    readonly package: string
-  }>
+  readonly qmp_capabilities: Command<undefined, Nothing>
+  readonly 'query-version': Command<
+    undefined,
+    {
+      readonly qemu: Omit<QmpVersion, 'package'>
+      readonly package: string
+    }
+  >
   readonly 'query-commands': Command<undefined, readonly { readonly name: string }[]>
-  readonly 'query-machines': Command<undefined, readonly {
-    readonly 'name': string
-    readonly 'alias'?: string
-    readonly 'is-default'?: boolean
-  }[]>
-  readonly 'query-status': Command<undefined, {
-    readonly running: boolean
-    readonly status: QmpRunState
-  }>
-  readonly 'query-kvm': Command<undefined, { readonly enabled: boolean, readonly present: boolean }>
-  readonly 'query-cpus-fast': Command<undefined, readonly {
-    readonly 'cpu-index': number
-    readonly 'thread-id': number
-  }[]>
+  readonly 'query-machines': Command<
+    undefined,
+    readonly {
+      readonly name: string
+      readonly alias?: string
+      readonly 'is-default'?: boolean
+    }[]
+  >
+  readonly 'query-status': Command<
+    undefined,
+    {
+      readonly running: boolean
+      readonly status: QmpRunState
+    }
+  >
+  readonly 'query-kvm': Command<undefined, { readonly enabled: boolean; readonly present: boolean }>
+  readonly 'query-cpus-fast': Command<
+    undefined,
+    readonly {
+      readonly 'cpu-index': number
+      readonly 'thread-id': number
+    }[]
+  >
   readonly 'query-memory-devices': Command<undefined, readonly object[]>
-  readonly 'stop': Command<undefined, Nothing>
-  readonly 'cont': Command<undefined, Nothing>
-  readonly 'quit': Command<undefined, Nothing>
-  readonly 'system_reset': Command<undefined, Nothing>
-  readonly 'system_powerdown': Command<undefined, Nothing>
-  readonly 'xen-save-devices-state': Command<{
-    readonly filename: string
-    readonly live: boolean
-  }, Nothing>
-  readonly 'migrate': Command<{ readonly uri: string }, Nothing>
-  readonly 'migrate_cancel': Command<undefined, Nothing>
+  readonly stop: Command<undefined, Nothing>
+  readonly cont: Command<undefined, Nothing>
+  readonly quit: Command<undefined, Nothing>
+  readonly system_reset: Command<undefined, Nothing>
+  readonly system_powerdown: Command<undefined, Nothing>
+  readonly 'xen-save-devices-state': Command<
+    {
+      readonly filename: string
+      readonly live: boolean
+    },
+    Nothing
+  >
+  readonly migrate: Command<{ readonly uri: string }, Nothing>
+  readonly migrate_cancel: Command<undefined, Nothing>
   readonly 'migrate-incoming': Command<{ readonly uri: string }, Nothing>
-  readonly 'migrate-set-capabilities': Command<{
-    readonly capabilities: readonly { readonly capability: string, readonly state: boolean }[]
-  }, Nothing>
-  readonly 'query-migrate-capabilities': Command<undefined, readonly {
-    readonly capability: string
-    readonly state: boolean
-  }[]>
+  readonly 'migrate-set-capabilities': Command<
+    {
+      readonly capabilities: readonly { readonly capability: string; readonly state: boolean }[]
+    },
+    Nothing
+  >
+  readonly 'query-migrate-capabilities': Command<
+    undefined,
+    readonly {
+      readonly capability: string
+      readonly state: boolean
+    }[]
+  >
   readonly 'migrate-set-parameters': Command<QmpMigrationParameters, Nothing>
   readonly 'query-migrate-parameters': Command<undefined, QmpMigrationParameters>
   readonly 'query-migrate': Command<undefined, QmpMigration>
@@ -93,20 +138,21 @@ export interface QmpEvents {
   RESET: { readonly unixMs: number } & QmpGuestCause
   POWERDOWN: { readonly unixMs: number }
   /** Only with the migration capability `events`. */
-  MIGRATION: { readonly unixMs: number, readonly status: string }
-  GUEST_PANICKED: { readonly unixMs: number, readonly action: string }
+  MIGRATION: { readonly unixMs: number; readonly status: string }
+  GUEST_PANICKED: { readonly unixMs: number; readonly action: string }
 }
 
 /** The arguments of `execute`: a second one only where the command takes any. */
 export type QmpExecuteArguments<Name extends QmpCommandName> =
-  QmpCommands[Name]['arguments'] extends undefined ? []
+  QmpCommands[Name]['arguments'] extends undefined
+    ? []
     : [parameters: Exclude<QmpCommands[Name]['arguments'], undefined>]
 
 /** One command of a pipeline. */
 export type QmpPipelineCommand = {
   [Name in QmpCommandName]: QmpCommands[Name]['arguments'] extends undefined
     ? { readonly execute: Name }
-    : { readonly execute: Name, readonly arguments: QmpCommands[Name]['arguments'] }
+    : { readonly execute: Name; readonly arguments: QmpCommands[Name]['arguments'] }
 }[QmpCommandName]
 
 export type QmpPipelineReturns<Commands extends readonly QmpPipelineCommand[]> = {
