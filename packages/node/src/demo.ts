@@ -1,21 +1,30 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { ensureGuestImage, probeQemu } from '@mycelium/endophyte'
+import { createBoottimeClock } from '@mycelium/ram'
 import type { CommandContext } from './context.ts'
-import { NotReadyError } from './errors.ts'
+import { Demo } from './demo/demo.ts'
+import type { DemoOptions } from './demo/options.ts'
+import { describeReport } from './demo/report.ts'
 
-/** Options of `mycelium demo`. */
-export interface DemoOptions {
-  /** MiB. */
-  readonly memory: number
-  /** Milliseconds. */
-  readonly interval: number
-  /** Pages of 4 KiB. */
-  readonly load: number
-  readonly kills: number
-  readonly seed: number
-}
-
-/** Runs the demo. Resolves to the exit code. */
+/** Runs the demo. Resolves to the exit code: 0 if the guest outlived every kill unharmed. */
 export async function runDemo(options: DemoOptions, context: CommandContext): Promise<number> {
-  context.signal.throwIfAborted()
-  await Promise.resolve()
-  throw new NotReadyError(`this build has no demo yet (seed ${options.seed})`)
+  const { signal, progress, print, format } = context
+  signal.throwIfAborted()
+  const clock = createBoottimeClock()
+  const qemu = await probeQemu({ signal })
+  progress(`QEMU ${qemu.version}, ${qemu.accelerator}${qemu.why === '' ? '' : `: ${qemu.why}`}`)
+  const guest = await ensureGuestImage({ signal, progress })
+  const folder = await mkdtemp(join(tmpdir(), 'mycelium-demo-'))
+  await using demo = new Demo({ clock, context, qemu, guest, folder }, options)
+  try {
+    const report = await demo.run()
+    for (const line of describeReport(report)) progress(line)
+    if (format === 'json') print(JSON.stringify(report))
+    return report.ok ? 0 : 1
+  } finally {
+    await demo.stop()
+    await rm(folder, { recursive: true, force: true })
+  }
 }

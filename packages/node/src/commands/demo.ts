@@ -1,4 +1,4 @@
-import { InvalidArgumentError } from 'commander'
+import { InvalidArgumentError, Option } from 'commander'
 import type { AddCommand } from '../context.ts'
 import { runDemo } from '../demo.ts'
 
@@ -15,8 +15,21 @@ export const addDemo: AddCommand = (program, act) => {
       integer(0),
       2000,
     )
+    .option('--working-set <MiB>', 'memory over which the guest spreads them', integer(1), 64)
+    .option('--seconds <count>', 'of replication before each kill', integer(1), 3)
     .option('--kills <count>', 'how often the active host dies', integer(0), 2)
-    .option('--seed <number>', "what the guest's pages are made from", integer(0), 1)
+    .option('--seed <number>', "of the guest's writes and the moments of the kills", integer(0), 1)
+    .addOption(
+      new Option('--tier <name>', 'how dirty pages are found').choices([
+        'async',
+        'sync',
+        'hash',
+        'shadow',
+      ]),
+    )
+    .addOption(
+      new Option('--compression <name>', 'of pages on their way').choices(['none', 'lz4', 'zstd']),
+    )
     .action(act(runDemo))
 }
 

@@ -1,0 +1,271 @@
+import type {
+  BulkChannel,
+  BulkChannelProvider,
+  Clock,
+  LeaseView,
+  MonotonicMs,
+} from '@mycelium/interface'
+import { type AppliedEpoch, createBackup, formatName, type RamBackup } from '@mycelium/ram'
+import { RECONNECT_MS } from './constants.ts'
+import {
+  applyStateDifference,
+  decodeDeviceState,
+  type DeviceState,
+} from './core/state-difference.ts'
+import { decodeVmRecord, encodeVmRecord, type VmRecord } from './core/vm-record.ts'
+import { GuestEndedError, NotInSyncError, StateError } from './errors.ts'
+import type { EndophyteEvents, HeldLeases, VmConfig } from './index.ts'
+import type { HeldLease } from './lease/held-lease.ts'
+import type { Machine } from './machine.ts'
+
+export interface BackupDeps {
+  readonly machine: Machine
+  readonly leases: HeldLeases
+  readonly channels: BulkChannelProvider
+  readonly clock: Clock
+  emit<Name extends keyof EndophyteEvents>(name: Name, detail: EndophyteEvents[Name]): void
+}
+
+/** What a backup that has taken over hands on. The guest is loaded, paused, and unique. */
+export interface TakenOver {
+  readonly lease: HeldLease
+  /** As committed with the grant. */
+  readonly record: Uint8Array
+}
+
+/** Holds the image of a VM beside a waiting QEMU, and takes over when the active is gone. */
+export class BackupVm {
+  readonly #deps: BackupDeps
+  readonly #config: VmConfig
+  readonly #stopping = new AbortController()
+  readonly #outcome = Promise.withResolvers<TakenOver | Error>()
+  #replica: RamBackup | undefined
+  #state: DeviceState | undefined
+  #contending: AbortController | undefined
+  /** When the active was first missed. */
+  #missedAt: MonotonicMs | undefined
+  #isTakingOver = false
+
+  constructor(deps: BackupDeps, config: VmConfig) {
+    this.#deps = deps
+    this.#config = config
+  }
+
+  /** Settles with the VM taken over, or with why it never will be (an error after `stop`, too). */
+  get outcome(): Promise<TakenOver | Error> {
+    return this.#outcome.promise
+  }
+
+  async start(): Promise<void> {
+    const { machine } = this.#deps
+    machine.addEventListener('exited', ({ detail }) => {
+      this.#outcome.resolve(new GuestEndedError(`the waiting QEMU ended: ${detail.reason}`))
+    }, { signal: this.#stopping.signal })
+    await machine.start()
+    // After QEMU's start: whatever it wrote into the RAM by then is part of the image.
+    this.#replica = createBackup(
+      { region: machine.region },
+      { name: `vm/${this.#config.vm}`, onApplied: (epoch) => { this.#applied(epoch) } },
+    )
+    this.#replica.addEventListener('detached', ({ detail }) => {
+      this.#missed(detail.reason?.message ?? 'the active closed the channel')
+    }, { signal: this.#stopping.signal })
+    this.#replica.addEventListener('refused', ({ detail }) => {
+      this.#status(`refused an epoch: ${detail.text}`)
+    }, { signal: this.#stopping.signal })
+    void this.#accept()
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort()
+    this.#contending?.abort()
+    this.#outcome.resolve(new GuestEndedError('the backup was stopped'))
+    await this.#replica?.stop()
+    await this.#deps.machine.stop()
+  }
+
+  // ---- replication -----------------------------------------------------------------------------
+
+  async #accept(): Promise<void> {
+    const { signal } = this.#stopping
+    try {
+      for await (const channel of this.#deps.channels.accept(`ram/${this.#config.vm}/`, { signal })) {
+        await this.#attach(channel)
+      }
+    } catch (error) {
+      if (!signal.aborted) this.#outcome.resolve(errorOf(error))
+    }
+  }
+
+  async #attach(channel: BulkChannel): Promise<void> {
+    const replica = this.#replica
+    const fencing = fencingOf(channel.purpose)
+    if (replica === undefined || this.#isTakingOver || fencing === undefined
+      || fencing < replica.fencing) {
+      channel.abort(new NotInSyncError(`this backup serves no ${channel.purpose}`))
+      return
+    }
+    channel.addEventListener('suspended', () => { this.#missed('the link is down') })
+    channel.addEventListener('resumed', () => { this.#returned() })
+    this.#returned()
+    await replica.attach(channel)
+  }
+
+  #applied({ version, attachment, mismatchPages }: AppliedEpoch): void {
+    switch (attachment.kind) {
+      case 'full':
+        this.#state = decodeDeviceState(attachment.bytes)
+        break
+      case 'difference':
+        if (this.#state === undefined) throw new StateError('device state: no base')
+        this.#state = {
+          head: this.#state.head,
+          tail: applyStateDifference(this.#state.tail, attachment.bytes),
+        }
+        break
+      case 'none':
+        throw new StateError('an epoch of a VM came without device state')
+    }
+    this.#deps.emit('applied', {
+      name: formatName(version.name),
+      ...(mismatchPages !== undefined && { mismatchPages }),
+    })
+  }
+
+  // ---- taking over -----------------------------------------------------------------------------
+
+  #returned(): void {
+    this.#missedAt = undefined
+    this.#contending?.abort()
+    this.#contending = undefined
+  }
+
+  /** The active is silent. Who is right, it or we, is the lease's to say. */
+  #missed(why: string): void {
+    if (this.#stopping.signal.aborted || this.#contending !== undefined) return
+    this.#missedAt = this.#deps.clock.now()
+    this.#status(`the active is missed: ${why}`)
+    const contending = new AbortController()
+    this.#contending = contending
+    void this.#contend(contending.signal)
+      .catch((error: unknown) => { this.#outcome.resolve(errorOf(error)) })
+  }
+
+  async #contend(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      try {
+        const view = await this.#deps.leases.read(this.#config.vm, { signal })
+        const record = decodeVmRecord(view.record)
+        if (record.state === 'stopped') {
+          this.#outcome.resolve(new GuestEndedError('the guest has shut down'))
+          return
+        }
+        const problem = this.#whyNot(record)
+        if (problem !== undefined) {
+          this.#deps.emit('refused-takeover', { text: problem.message, code: problem.code })
+          return
+        }
+        await this.#takeOver(view, record, signal)
+        return
+      } catch (error) {
+        if (signal.aborted) return
+        const { code } = error as { code?: string }
+        if (code === 'ERR_LEASE_CHANGED') continue
+        if (code !== 'ERR_LEASE_UNAVAILABLE') throw error
+        this.#status('the lease server does not answer, trying again')
+        await this.#pause(signal)
+      }
+    }
+  }
+
+  /** Why this backup may not take over, if it may not. */
+  #whyNot(record: VmRecord): NotInSyncError | undefined {
+    const { self, vm } = this.#config
+    if (!record.inSync.includes(self)) {
+      return new NotInSyncError(`${self} is not in the in-sync set of ${vm}: it does not take over`)
+    }
+    if (this.#replica?.applied === undefined || this.#state === undefined) {
+      return new NotInSyncError(`${self} holds no complete epoch of ${vm}: it does not take over`)
+    }
+    return undefined
+  }
+
+  async #takeOver(view: LeaseView, record: VmRecord, signal: AbortSignal): Promise<void> {
+    const { leases, machine, clock } = this.#deps
+    const { vm, self, ttlMs } = this.#config
+    // The others hold everything that was seen outside, until this side releases more.
+    const granted = encodeVmRecord({
+      state: 'running', inSync: record.inSync.filter((id) => id !== self),
+    })
+    const missedAt = this.#missedAt ?? clock.now()
+    const lease = await leases.acquire(
+      vm, { ttlMs, record: granted, expectVersion: view.version, wait: true }, { signal })
+    const grantedAt = clock.now()
+    this.#isTakingOver = true
+    this.#deps.emit('lease', { epoch: lease.epoch, at: grantedAt })
+    try {
+      const version = await this.#promote()
+      await machine.bind(lease)
+      const { head, tail } = this.#state ?? { head: undefined, tail: undefined }
+      if (head === undefined) throw new StateError('there is no device state')
+      await machine.load(head, tail)
+      const loadedAt = clock.now()
+      this.#deps.emit('takeover', {
+        epoch: formatName(version.name), fencing: lease.epoch, missedAt, grantedAt, loadedAt,
+        ...(this.#config.verify === true && { mismatchPages: await this.#compareLoaded() }),
+      })
+    } catch (error) {
+      // The guest never ran here: another backup may have its turn at once.
+      await machine.stop()
+      await lease.release().catch(() => {}) // it runs out by itself
+      throw error
+    }
+    this.#outcome.resolve({ lease, record: granted })
+  }
+
+  #hashes: Uint8Array | undefined
+
+  async #promote(): Promise<{ readonly name: { fencing: bigint; counter: number } }> {
+    const replica = this.#replica
+    if (replica === undefined) throw new NotInSyncError('the backup is not started')
+    const version = await replica.promote()
+    this.#hashes = replica.hashes()
+    return version
+  }
+
+  /** Pages in which the RAM differs from the last epoch applied, now that the state is loaded. */
+  async #compareLoaded(): Promise<number> {
+    const loaded = await this.#deps.machine.region.hashPages()
+    const applied = this.#hashes
+    let count = 0
+    for (let page = 0; page * 8 < loaded.length; page++) {
+      const isSame = applied !== undefined
+        && loaded.subarray(page * 8, page * 8 + 8)
+          .every((byte, index) => byte === applied[page * 8 + index])
+      if (!isSame) count++
+    }
+    return count
+  }
+
+  #pause(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#deps
+    return new Promise((resolve) => {
+      const cancel = clock.schedule(clock.now() + RECONNECT_MS, resolve)
+      signal.addEventListener('abort', () => { cancel(); resolve() }, { once: true })
+    })
+  }
+
+  #status(text: string): void {
+    this.#deps.emit('status', { text })
+  }
+}
+
+/** `ram/<vm>/<fencing epoch>` */
+function fencingOf(purpose: string): bigint | undefined {
+  const digits = /\/(\d{1,19})$/.exec(purpose)?.[1]
+  return digits === undefined ? undefined : BigInt(digits)
+}
+
+function errorOf(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error))
+}

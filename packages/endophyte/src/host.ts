@@ -1,0 +1,141 @@
+import type { NodeId } from '@mycelium/interface'
+import { TypedEventEmitter } from 'main-event'
+import { ActiveVm } from './active.ts'
+import { BackupVm, type TakenOver } from './backup.ts'
+import { decodeVmRecord, encodeVmRecord } from './core/vm-record.ts'
+import { NotInSyncError } from './errors.ts'
+import type {
+  EndophyteEvents,
+  EndophyteHost,
+  EndophyteHostDeps,
+  VmConfig,
+} from './index.ts'
+import type { Machine } from './machine.ts'
+
+type Events = { [Name in keyof EndophyteEvents]: CustomEvent<EndophyteEvents[Name]> }
+
+/** One VM on one host, in whatever role it has at the moment. */
+export class VmHost extends TypedEventEmitter<Events> implements EndophyteHost {
+  readonly #deps: EndophyteHostDeps
+  readonly #config: VmConfig
+  readonly #createMachine: (role: 'run' | 'wait') => Machine
+  readonly #end = Promise.withResolvers<Error | undefined>()
+  readonly #starting = new AbortController()
+  #machine: Machine | undefined
+  #active: ActiveVm | undefined
+  #backup: BackupVm | undefined
+  #peers: readonly NodeId[]
+  #isHashing = false
+
+  constructor(
+    deps: EndophyteHostDeps,
+    config: VmConfig,
+    createMachine: (role: 'run' | 'wait') => Machine,
+  ) {
+    super()
+    this.#deps = deps
+    this.#createMachine = createMachine
+    this.#config = config
+    this.#peers = config.peers
+  }
+
+  get ended(): Promise<Error | undefined> {
+    return this.#end.promise
+  }
+
+  async startActive(): Promise<void> {
+    const { leases } = this.#deps
+    const { vm, ttlMs } = this.#config
+    const { signal } = this.#starting
+    const record = encodeVmRecord({ state: 'running', inSync: [] })
+    const view = await leases.read(vm, { signal })
+    // Its memory is with its backups: a start from nothing would throw it away.
+    if (view.record.length > 0 && decodeVmRecord(view.record).state === 'running') {
+      throw new NotInSyncError(`${vm} runs or has died under lease epoch ${view.epoch}: it is not `
+        + 'started from nothing a second time')
+    }
+    const lease = await leases.acquire(
+      vm, { ttlMs, record, expectVersion: view.version, wait: false }, { signal })
+    this.emit('lease', { epoch: lease.epoch, at: this.#deps.clock.now() })
+    const machine = this.#createMachine('run')
+    this.#machine = machine
+    try {
+      await machine.bind(lease)
+      await machine.start()
+      this.emit('machine', { pid: machine.pid, accelerator: machine.accelerator })
+      await this.#activate({ lease, record })
+    } catch (error) {
+      await machine.stop()
+      await lease.release().catch(() => {}) // it runs out by itself
+      throw error
+    }
+  }
+
+  async startBackup(): Promise<void> {
+    const machine = this.#createMachine('wait')
+    this.#machine = machine
+    const { leases, channels, clock } = this.#deps
+    const emit = this.emit.bind(this)
+    const backup = new BackupVm({ machine, leases, channels, clock, emit }, this.#config)
+    this.#backup = backup
+    await backup.start()
+    this.emit('machine', { pid: machine.pid, accelerator: machine.accelerator })
+    void this.#continue(backup)
+  }
+
+  setPeers(peers: readonly NodeId[]): void {
+    this.#peers = peers
+    this.#active?.setPeers(peers)
+  }
+
+  setHashing(isOn: boolean): void {
+    this.#isHashing = isOn
+    this.#active?.setHashing(isOn)
+  }
+
+  async stop(): Promise<void> {
+    this.#starting.abort()
+    await this.#active?.stop()
+    await this.#backup?.stop()
+    await this.#machine?.stop()
+    this.#end.resolve(undefined)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop()
+  }
+
+  emit<Name extends keyof EndophyteEvents>(name: Name, detail: EndophyteEvents[Name]): void {
+    this.safeDispatchEvent(name, { detail })
+  }
+
+  /** From backup to active, if it comes to that. */
+  async #continue(backup: BackupVm): Promise<void> {
+    const outcome = await backup.outcome
+    if (outcome instanceof Error) {
+      await backup.stop()
+      this.#end.resolve(outcome)
+      return
+    }
+    try {
+      await this.#activate(outcome)
+    } catch (error) {
+      await this.#machine?.stop()
+      this.#end.resolve(error instanceof Error ? error : new Error(String(error)))
+    }
+  }
+
+  /** The guest runs, or is ready to, and the lease is ours. */
+  async #activate({ lease, record }: TakenOver): Promise<void> {
+    const machine = this.#machine
+    if (machine === undefined) throw new TypeError('there is no machine')
+    const { channels, clock } = this.#deps
+    const emit = this.emit.bind(this)
+    const active = new ActiveVm({ machine, lease, channels, clock, emit },
+      { ...this.#config, peers: this.#peers }, record)
+    this.#active = active
+    active.setHashing(this.#isHashing)
+    void active.ended.then((reason) => { this.#end.resolve(reason) })
+    await active.start()
+  }
+}

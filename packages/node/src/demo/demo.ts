@@ -1,0 +1,291 @@
+import type { GuestFiles, QemuProbe } from '@mycelium/endophyte'
+import type { Clock, NodeId } from '@mycelium/interface'
+import type { CommandContext } from '../context.ts'
+import type { HostConfig, HostEvent } from '../internal/host-protocol.ts'
+import { Child } from './child.ts'
+import { cpuTicks } from './cpu-time.ts'
+import { HostProcess } from './host-process.ts'
+import type { DemoOptions } from './options.ts'
+import { type DemoReport, type EpochSample, type KillReport, makeReport } from './report.ts'
+import { describeKill, LiveView } from './view.ts'
+
+/** Time to live of the VM's lease. Renewed at a third of it; a host may stall for the rest. */
+const LEASE_TTL_MS = 2_000
+
+/** Milliseconds between two counters of the guest. */
+const TICK_MS = 20
+
+/** Epochs with page hashes that must be acknowledged before a kill may come. */
+const HASHED_EPOCHS_MIN = 2
+
+/** How long anything may take that the demo waits for; a slow machine boots in a minute. */
+const PATIENCE_MS = 180_000
+
+/** Milliseconds after the grant for which the dead copy is watched. */
+const WATCH_MS = 250
+
+export interface DemoDeps {
+  readonly clock: Clock
+  readonly context: CommandContext
+  readonly qemu: QemuProbe
+  readonly guest: GuestFiles
+  /** Empty, 0700, removed by the caller. */
+  readonly folder: string
+}
+
+type LeaseServerEvent = { readonly type: 'ready'; readonly socketPath: string }
+
+/** Three kinds of processes, and their deaths. */
+export class Demo implements AsyncDisposable {
+  readonly #deps: DemoDeps
+  readonly #options: DemoOptions
+  readonly #view: LiveView
+  readonly #children = new Set<{ stop(): Promise<void> }>()
+  readonly #epochs: EpochSample[] = []
+  readonly #failures: string[] = []
+  #mismatchPages = 0
+  #guestErrors = 0
+  #secondCopies = 0
+  #protectedMs = 0
+  #nodes = 0
+  #leaseSocket = ''
+  #random: number
+
+  constructor(deps: DemoDeps, options: DemoOptions) {
+    this.#deps = deps
+    this.#options = options
+    this.#view = new LiveView(deps.context)
+    this.#random = options.seed
+  }
+
+  /** Rejects when nothing can be shown: a process does not start, the guest does not boot. */
+  async run(): Promise<DemoReport> {
+    const { context } = this.#deps
+    const signal = AbortSignal.any([context.signal, AbortSignal.timeout(
+      PATIENCE_MS + this.#options.kills * (this.#options.seconds * 1000 + PATIENCE_MS))])
+    await this.#startLeaseServer(signal)
+    let active = this.#startHost('active')
+    let backup = this.#startHost('backup')
+    context.progress(`${active.id} (pid ${active.pid}) boots a guest of ${this.#options.memory} MiB; `
+      + `${backup.id} (pid ${backup.pid}) is to be its backup`)
+    await active.until(() => active.firstTick, signal)
+    await this.#protect(active, backup, signal)
+    const kills: KillReport[] = []
+    for (let number = 1; number <= this.#options.kills; number++) {
+      await this.#replicate(active, this.#options.seconds * 1000, signal)
+      const kill = await this.#kill(number, active, backup, signal)
+      if (kill === undefined) break
+      kills.push(kill)
+      active = backup
+      backup = this.#startHost('backup')
+      await this.#protect(active, backup, signal)
+    }
+    await this.#replicate(active, this.#options.seconds * 1000, signal)
+    this.#view.end()
+    this.#guestErrors = Math.max(this.#guestErrors, active.guestErrors)
+    return makeReport({
+      accel: active.accelerator,
+      tracker: active.tracker,
+      guestMemoryBytes: this.#options.memory * 2 ** 20,
+      intervalMs: this.#options.interval,
+      seed: this.#options.seed,
+      protectedMs: this.#protectedMs,
+      epochs: this.#epochs,
+      kills,
+      killsWanted: this.#options.kills,
+      guestErrors: this.#guestErrors,
+      ramMismatchPages: this.#mismatchPages,
+      secondCopies: this.#secondCopies,
+      failures: this.#failures,
+    })
+  }
+
+  async stop(): Promise<void> {
+    this.#view.end()
+    await Promise.all([...this.#children].map((child) => child.stop()))
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop()
+  }
+
+  // ---- processes -------------------------------------------------------------------------------
+
+  async #startLeaseServer(signal: AbortSignal): Promise<void> {
+    const ready = Promise.withResolvers<string>()
+    const folder = `${this.#deps.folder}/leases`
+    const child = new Child<never, LeaseServerEvent>(
+      'lease server', ['lease-server', '--folder', folder],
+      ({ socketPath }) => { ready.resolve(socketPath) })
+    this.#children.add(child)
+    signal.addEventListener('abort', () => { ready.reject(signal.reason as Error) })
+    void child.exited.then(() => {
+      ready.reject(new Error(`the lease server ended: ${child.complaint}`))
+    })
+    this.#leaseSocket = await ready.promise
+  }
+
+  #startHost(role: HostConfig['role']): HostProcess {
+    const { memory, interval, load, workingSet, seed, tier, compression } = this.#options
+    const pagesPerTick = Math.ceil((load * TICK_MS) / interval)
+    const host = new HostProcess({
+      vm: 'demo',
+      self: `node-${++this.#nodes}` as NodeId,
+      role,
+      channelFolder: `${this.#deps.folder}/channels`,
+      leaseSocket: this.#leaseSocket,
+      guest: this.#deps.guest,
+      kernelArguments: `load.mib=${workingSet} load.pages=${pagesPerTick} load.tick=${TICK_MS} `
+        + `load.seed=${seed}`,
+      memoryBytes: memory * 2 ** 20,
+      intervalMs: interval,
+      ttlMs: LEASE_TTL_MS,
+      ...(tier && { tier }),
+      ...(compression && { compression }),
+    }, (from, event) => { this.#heard(from, event) })
+    this.#children.add(host)
+    return host
+  }
+
+  #heard(host: HostProcess, event: HostEvent): void {
+    if (event.type !== 'event') return
+    switch (event.name) {
+      case 'status':
+        this.#view.note(`${host.id}: ${event.detail.text}`)
+        break
+      case 'refused-takeover':
+        this.#view.note(`${host.id}: ${event.detail.text}`)
+        break
+      case 'epoch':
+        this.#epochs.push(event.detail)
+        this.#mismatchPages += event.detail.mismatchPages ?? 0
+        this.#view.epoch(host, event.detail)
+        break
+      default:
+        break
+    }
+  }
+
+  // ---- acts ------------------------------------------------------------------------------------
+
+  async #protect(active: HostProcess, backup: HostProcess, signal: AbortSignal): Promise<void> {
+    const { clock } = this.#deps
+    const startedAt = clock.now()
+    await backup.until(() => backup.isReady, signal)
+    active.tell({ type: 'peers', peers: [backup.id] })
+    await active.until(() => active.inSync.includes(backup.id), signal)
+    const seconds = ((clock.now() - startedAt) / 1000).toFixed(1)
+    this.#view.note(`protected: ${backup.id} holds the memory of ${active.id}, after ${seconds} s`)
+  }
+
+  /** Lets it run for a while, and waits for at least one epoch. */
+  async #replicate(active: HostProcess, ms: number, signal: AbortSignal): Promise<void> {
+    const { clock } = this.#deps
+    const startedAt = clock.now()
+    const before = active.lastEpoch?.name
+    await active.until(() => {
+      return clock.now() - startedAt >= ms && active.lastEpoch?.name !== before
+    }, signal)
+    this.#protectedMs += clock.now() - startedAt
+  }
+
+  async #kill(
+    number: number,
+    active: HostProcess,
+    backup: HostProcess,
+    signal: AbortSignal,
+  ): Promise<KillReport | undefined> {
+    const { clock } = this.#deps
+    // From here on every epoch carries the hashes of the whole memory, so that whichever the kill
+    // leaves as the last one is known to be right on the backup.
+    active.tell({ type: 'hashing', isOn: true })
+    let hashed = 0
+    let counted: string | undefined
+    await active.until(() => {
+      const epoch = active.lastEpoch
+      if (epoch?.mismatchPages === undefined || epoch.name === counted) return false
+      counted = epoch.name
+      return ++hashed >= HASHED_EPOCHS_MIN
+    }, signal)
+    // Anywhere in an epoch: in its pause, on its way, between two.
+    await this.#wait(this.#draw(this.#options.interval * 2), signal)
+    const { qemuPid } = active
+    const killedAt = clock.now()
+    active.kill('SIGKILL')
+    killProcess(qemuPid)
+    this.#view.note(`kill ${number} of ${this.#options.kills}: SIGKILL to ${active.id} `
+      + `(pid ${active.pid}) and to its QEMU (pid ${qemuPid})`)
+    await active.exited
+    try {
+      const takeover = await backup.until(() => backup.takeover, signal)
+      const ticksAtGrant = cpuTicks(qemuPid)
+      const first = await backup.until(() => backup.firstTick, signal)
+      await this.#watch(qemuPid, ticksAtGrant, signal)
+      this.#mismatchPages += this.#mismatches(backup, takeover.epoch, takeover.mismatchPages)
+      this.#guestErrors = Math.max(this.#guestErrors, active.guestErrors)
+      const report: KillReport = {
+        detectMs: Math.round(takeover.missedAt - killedAt),
+        leaseMs: Math.round(takeover.grantedAt - takeover.missedAt),
+        loadMs: Math.round(takeover.loadedAt - takeover.grantedAt),
+        firstOutputMs: Math.round(first.at - takeover.loadedAt),
+        totalMs: Math.round(first.at - killedAt),
+        ticksLost: (active.lastTick?.tick ?? 0) - first.tick,
+      }
+      for (const line of describeKill(report, takeover, active.lastTick?.tick, first.tick)) {
+        this.#view.note(line)
+      }
+      return report
+    } catch (error) {
+      if (this.#deps.context.signal.aborted) throw error
+      const text = error instanceof Error ? error.message : String(error)
+      this.#failures.push(`kill ${number} was not survived: ${backup.refusal ?? text}`)
+      return undefined
+    }
+  }
+
+  /** Pages that were wrong when the backup had applied the epoch, and after loading. */
+  #mismatches(backup: HostProcess, epoch: string, afterLoad: number | undefined): number {
+    const applied = backup.lastApplied
+    if (applied?.name !== epoch || applied.mismatchPages === undefined) {
+      this.#failures.push(`epoch ${epoch} was not compared`)
+      return 0
+    }
+    if (afterLoad === undefined) this.#failures.push('the loaded memory was not compared')
+    // Those of the epoch were counted with its acknowledgement, if that arrived.
+    return afterLoad ?? 0
+  }
+
+  /** The copy that was killed must not gain processor time after the lease has gone elsewhere. */
+  async #watch(pid: number, before: number | undefined, signal: AbortSignal): Promise<void> {
+    if (before === undefined) return
+    await this.#wait(WATCH_MS, signal)
+    const after = cpuTicks(pid)
+    if (after !== undefined && after > before) this.#secondCopies++
+  }
+
+  #wait(ms: number, signal: AbortSignal): Promise<void> {
+    const { clock } = this.#deps
+    return new Promise((resolve, reject) => {
+      const cancel = clock.schedule(clock.now() + ms, resolve)
+      signal.addEventListener('abort', () => {
+        cancel()
+        reject(signal.reason as Error)
+      }, { once: true })
+    })
+  }
+
+  /** 0 to `bound`: a linear congruential step (Knuth, MMIX) is random enough for a moment. */
+  #draw(bound: number): number {
+    const next = BigInt(this.#random) * 6_364_136_223_846_793_005n + 1_442_695_040_888_963_407n
+    this.#random = Number(BigInt.asUintN(64, next) >> 32n)
+    return (this.#random / 2 ** 32) * bound
+  }
+}
+
+function killProcess(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL')
+  } catch {
+    // Gone already: its guard was faster.
+  }
+}

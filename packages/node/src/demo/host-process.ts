@@ -1,0 +1,149 @@
+import type { EndophyteEvents, EpochReport } from '@mycelium/endophyte'
+import type { MonotonicMs, NodeId } from '@mycelium/interface'
+import type { HostCommand, HostConfig, HostEvent } from '../internal/host-protocol.ts'
+import { Child } from './child.ts'
+import { parseGuestReport } from './guest-report.ts'
+
+/** What happened on a host that somebody may wait for. */
+export type Moment = 'ready' | 'in-sync' | 'takeover' | 'output' | 'epoch' | 'ended' | 'exited'
+
+/** A host process of the demo: what it told, kept, and what somebody waits for. */
+export class HostProcess {
+  readonly id: NodeId
+  readonly #child: Child<HostCommand, HostEvent>
+  readonly #changed = new Set<() => void>()
+  qemuPid = 0
+  accelerator = ''
+  tracker = ''
+  isReady = false
+  /** Its backups, as committed. */
+  inSync: readonly NodeId[] = []
+  takeover: EndophyteEvents['takeover'] | undefined
+  ending: { readonly text: string; readonly at?: MonotonicMs } | undefined
+  lastEpoch: EpochReport | undefined
+  lastApplied: EndophyteEvents['applied'] | undefined
+  /** Counter of the guest, as this copy printed it. */
+  firstTick: { readonly tick: number; readonly at: MonotonicMs } | undefined
+  lastTick: { readonly tick: number; readonly at: MonotonicMs } | undefined
+  guestErrors = 0
+  refusal: string | undefined
+
+  constructor(config: HostConfig, onEvent: (host: HostProcess, event: HostEvent) => void) {
+    this.id = config.self
+    this.#child = new Child(config.self, ['host'], (event) => {
+      this.#note(event)
+      onEvent(this, event)
+      for (const check of [...this.#changed]) check()
+    })
+    this.#child.tell({ type: 'configure', config })
+    void this.#child.exited.then(() => {
+      this.ending ??= { text: this.#child.complaint || 'the host process is gone' }
+      for (const check of [...this.#changed]) check()
+    })
+  }
+
+  get pid(): number {
+    return this.#child.pid
+  }
+
+  tell(command: HostCommand): void {
+    this.#child.tell(command)
+  }
+
+  kill(signal: NodeJS.Signals): void {
+    this.#child.kill(signal)
+  }
+
+  stop(): Promise<void> {
+    return this.#child.stop()
+  }
+
+  get exited(): Promise<void> {
+    return this.#child.exited
+  }
+
+  /**
+   * Waits until `find` finds something. Rejects if the host ends before, with what it said, and
+   * when `signal` aborts.
+   */
+  until<T>(find: () => T | undefined | false, signal: AbortSignal): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const settle = (act: () => void): void => {
+        this.#changed.delete(check)
+        signal.removeEventListener('abort', check)
+        act()
+      }
+      const check = (): void => {
+        const found = find()
+        if (found !== undefined && found !== false) settle(() => { resolve(found) })
+        else if (signal.aborted) settle(() => { reject(signal.reason as Error) })
+        else if (this.ending !== undefined) {
+          const { text } = this.ending
+          settle(() => { reject(new Error(`${this.id}: ${text}`)) })
+        }
+      }
+      this.#changed.add(check)
+      signal.addEventListener('abort', check)
+      check()
+    })
+  }
+
+  #note(event: HostEvent): void {
+    switch (event.type) {
+      case 'ready':
+        this.isReady = true
+        break
+      case 'ended':
+        this.ending = { text: event.text ?? 'stopped' }
+        break
+      case 'event':
+        this.#noteEvent(event)
+        break
+    }
+  }
+
+  #noteEvent(event: Extract<HostEvent, { type: 'event' }>): void {
+    switch (event.name) {
+      case 'machine':
+        this.qemuPid = event.detail.pid
+        this.accelerator = event.detail.accelerator
+        break
+      case 'tracker':
+        this.tracker = event.detail.tier
+        break
+      case 'in-sync':
+        this.inSync = event.detail.members
+        break
+      case 'epoch':
+        this.lastEpoch = event.detail
+        break
+      case 'applied':
+        this.lastApplied = event.detail
+        break
+      case 'takeover':
+        this.takeover = event.detail
+        break
+      case 'refused-takeover':
+        this.refusal = event.detail.text
+        break
+      case 'console':
+        this.#noteConsole(event.detail)
+        break
+      case 'status':
+      case 'lease':
+      case 'backup':
+      case 'output':
+        break
+    }
+  }
+
+  #noteConsole({ lines, at }: EndophyteEvents['console']): void {
+    for (const line of lines) {
+      const report = parseGuestReport(line)
+      if (report === undefined) continue
+      this.lastTick = { tick: report.tick, at }
+      this.firstTick ??= this.lastTick
+      this.guestErrors = Math.max(this.guestErrors, report.errors)
+    }
+  }
+}

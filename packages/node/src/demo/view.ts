@@ -1,0 +1,76 @@
+import type { EndophyteEvents, EpochReport } from '@mycelium/endophyte'
+import type { CommandContext } from '../context.ts'
+import type { HostProcess } from './host-process.ts'
+import type { KillReport } from './report.ts'
+
+/** Between two lines of figures where no line can be redrawn. */
+const PLAIN_LINE_MS = 2_000
+
+/** Between two redrawings: more than ten a second nobody reads. */
+const REDRAW_MS = 100
+
+/** Lines of progress: one that is redrawn on a terminal, some of many elsewhere. */
+export class LiveView {
+  readonly #context: CommandContext
+  #drawnAt = -Infinity
+  #epochs = 0
+  #isOpen = false
+
+  constructor(context: CommandContext) {
+    this.#context = context
+  }
+
+  /** A line that stays. */
+  note(line: string): void {
+    this.#clear()
+    this.#context.progress(line)
+  }
+
+  epoch(host: HostProcess, epoch: EpochReport): void {
+    this.#epochs++
+    const now = epoch.startedAt
+    const elapsedMs = now - this.#drawnAt
+    if (elapsedMs < (this.#context.isLive ? REDRAW_MS : PLAIN_LINE_MS)) return
+    const rate = Number.isFinite(elapsedMs) ? (this.#epochs * 1000) / elapsedMs : 0
+    this.#drawnAt = now
+    this.#epochs = 0
+    const line = `${host.id}  epoch ${epoch.name}  ${rate.toFixed(1)}/s  `
+      + `pause ${epoch.pauseMs.toFixed(1)} ms  lag ${epoch.lagMs.toFixed(1)} ms  `
+      + `${epoch.dirtyPages} pages  ${Math.round(epoch.bytes / 1024)} KiB  `
+      + `tick ${host.lastTick?.tick ?? '-'}`
+    if (this.#context.isLive) {
+      this.#isOpen = true
+      process.stdout.write(`\r\x1b[2K${line}`)
+    } else {
+      this.#context.progress(line)
+    }
+  }
+
+  /** The line that is redrawn gives way. */
+  end(): void {
+    this.#clear()
+  }
+
+  #clear(): void {
+    if (this.#isOpen) process.stdout.write('\r\x1b[2K')
+    this.#isOpen = false
+  }
+}
+
+/** The timeline of one kill. */
+export function describeKill(
+  kill: KillReport,
+  takeover: EndophyteEvents['takeover'],
+  lastTick: number | undefined,
+  firstTick: number,
+): readonly string[] {
+  const { detectMs, leaseMs, loadMs, totalMs } = kill
+  const at = (ms: number): string => `${ms} ms`.padStart(9)
+  return [
+    `${at(0)}  killed, the last counter it printed was ${lastTick ?? 'none'}`,
+    `${at(detectMs)}  death detected`,
+    `${at(detectMs + leaseMs)}  lease ${takeover.fencing} granted`,
+    `${at(detectMs + leaseMs + loadMs)}  epoch ${takeover.epoch} loaded`,
+    `${at(totalMs)}  first output of the guest: counter ${firstTick}`,
+  ]
+}
