@@ -63,6 +63,14 @@ export class ImageError extends CodedError<'ERR_RAM_IMAGE'> {
   readonly code = 'ERR_RAM_IMAGE'
 }
 
+/** `onApplied` threw; `cause` is what it threw. The epoch is not held. */
+export class RejectedError extends CodedError<'ERR_RAM_REJECTED'> {
+  override get name(): 'RejectedError' {
+    return 'RejectedError'
+  }
+  readonly code = 'ERR_RAM_REJECTED'
+}
+
 /** The backup holds no complete epoch. */
 export class NotPromotableError extends CodedError<'ERR_RAM_NOT_PROMOTABLE'> {
   override get name(): 'NotPromotableError' {
@@ -99,4 +107,20 @@ export class MemoryError extends CodedError<'ERR_RAM_MEMORY'> {
     return 'MemoryError'
   }
   readonly code = 'ERR_RAM_MEMORY'
+}
+
+// ---- channels
+
+/** The folder of the sockets is open to others, or another process uses the same name. */
+export class SocketFolderError extends CodedError<'ERR_RAM_SOCKET_FOLDER'> {
+  override get name(): 'SocketFolderError' {
+    return 'SocketFolderError'
+  }
+  readonly code = 'ERR_RAM_SOCKET_FOLDER'
+  readonly folder: string
+
+  constructor(folder: string, why: string, options?: ErrorOptions) {
+    super(`no socket in ${folder}: ${why}`, options)
+    this.folder = folder
+  }
 }

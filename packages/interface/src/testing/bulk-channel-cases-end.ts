@@ -132,6 +132,7 @@ const aborting = [
   }),
   caseOf('abort settles whoever waits', async ({ opener, acceptor }) => {
     const sent = sendUntilFull(opener)
+    const seen = nextEvent(acceptor, 'closed')
     const outcomes = Promise.allSettled(sent)
     await rest(() => opener.stats().acceptedBytes)
     const flushed = expectCode(opener.flush(), 'ERR_BULK_CLOSED')
@@ -140,6 +141,7 @@ const aborting = [
     opener.abort(new Error('fire'))
     await Promise.all([flushed, receivedCode])
     assert.ok((await outcomes).some(({ status }) => status === 'rejected'))
+    await seen
     await acceptor.close()
   }),
 ]
