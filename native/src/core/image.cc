@@ -150,41 +150,41 @@ size_t Image::Apply(std::optional<uint64_t> root) {
   return count;
 }
 
+// fallocate(2) on whole pages. False: errno says why.
+bool Image::Allocate(size_t first, size_t end, int mode) const {
+  int result;
+  do {
+    result = fallocate(memory_->fd(), mode | FALLOC_FL_KEEP_SIZE,
+                       static_cast<off_t>(first * kPageBytes),
+                       static_cast<off_t>((end - first) * kPageBytes));
+  } while (result != 0 && errno == EINTR);
+  return result == 0;
+}
+
 // Takes the memory of pages that may be holes before the first of them is written: where it cannot
 // be had (a full tmpfs), the system says so here, and not by SIGBUS in the middle of applying.
 void Image::AllocateHoles() const {
-  size_t first = 0;
-  size_t end = 0;
-  const auto allocate = [&] {
-    if (first == end) return;
-    int result;
-    do {
-      result = fallocate(memory_->fd(), FALLOC_FL_KEEP_SIZE, static_cast<off_t>(first * kPageBytes),
-                         static_cast<off_t>((end - first) * kPageBytes));
-    } while (result != 0 && errno == EINTR);
-    if (result != 0 && errno != EOPNOTSUPP) {
-      ThrowErrno("fallocate");
-    }
-  };
+  std::vector<std::pair<size_t, size_t>> runs;
   staging_.pages().ForEach([&](size_t page) {
     if (hashes_[page] != 0 || staging_.SlotOf(page) == PageStaging::kZeroSlot) return;
-    if (page != end) {
-      allocate();
-      first = page;
-    }
-    end = page + 1;
+    if (runs.empty() || runs.back().second != page) runs.emplace_back(page, page);
+    runs.back().second = page + 1;
   });
-  allocate();
+  for (size_t index = 0; index < runs.size(); ++index) {
+    if (Allocate(runs[index].first, runs[index].second, 0)) continue;
+    const int error = errno;
+    if (error == EOPNOTSUPP) return;
+    while (index-- > 0) Allocate(runs[index].first, runs[index].second, FALLOC_FL_PUNCH_HOLE);
+    throw SystemFailure(error, "fallocate", "fallocate: no memory for the image");
+  }
 }
 
 void Image::ZeroPages(size_t first, size_t end) {
   const auto is_zero = [&](size_t page) { return hashes_[page] == 0; };
   while (first < end && is_zero(first)) ++first;
   while (first < end && is_zero(end - 1)) --end;
-  const bool punched = end - first >= kPunchPagesMin &&
-                       fallocate(memory_->fd(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-                                 static_cast<off_t>(first * kPageBytes),
-                                 static_cast<off_t>((end - first) * kPageBytes)) == 0;
+  const bool punched =
+      end - first >= kPunchPagesMin && Allocate(first, end, FALLOC_FL_PUNCH_HOLE);
   for (size_t page = first; page < end; ++page) {
     if (!punched && !is_zero(page)) std::memset(Page(page), 0, kPageBytes);
     hashes_[page] = 0;

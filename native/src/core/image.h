@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "core/anonymous_memory.h"
@@ -40,6 +41,7 @@ class Image {
   size_t Apply(std::optional<uint64_t> root);
   void Discard();
 
+  const std::shared_ptr<Memory>& memory() const { return memory_; }
   uint64_t root() const { return root_; }
   size_t pages() const { return memory_->pages(); }
   size_t staged_pages() const { return staging_.count(); }
@@ -69,6 +71,7 @@ class Image {
   void ExpandPage(const PageRecord& record, uint8_t* out) const;
   void Keep(size_t page, PageStaging::Slot slot, uint64_t hash);
   void AllocateHoles() const;
+  bool Allocate(size_t first, size_t end, int mode) const;
   void ZeroPages(size_t first, size_t end);
 
   std::shared_ptr<Memory> memory_;

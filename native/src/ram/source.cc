@@ -55,7 +55,10 @@ Napi::Value SourceObject::Root(const Napi::CallbackInfo& info) {
 Napi::Value SourceObject::Seed(const Napi::CallbackInfo& info) {
   return Run(
       info.Env(),
-      [](Source& core) { return std::pair(core.Seed(), core.root()); },
+      [](Source& core) {
+        const size_t pages = core.Seed();
+        return std::pair(pages, core.root());
+      },
       [state = state_](Napi::Env env, std::pair<size_t, uint64_t> result) {
         state->root = result.second;
         return CountToJs(env, result.first);
