@@ -20,6 +20,31 @@ import { createGuardedMachine, type GuardedMachineInit } from './guarded-machine
 import { VmHost } from './host.ts'
 import type { HeldLease } from './lease/held-lease.ts'
 
+export { type GuestLoad, guestKernelArguments } from './core/guest-plan.ts'
+export type { QemuAccelerator, QemuArchitecture } from './core/qemu-command.ts'
+export type { GuardedMachineInit, GuestFiles } from './guarded-machine.ts'
+export { type GuestImage, type GuestImageInit, prepareGuestImage } from './guest/image.ts'
+export type { HeldLease } from './lease/held-lease.ts'
+export {
+  createLeaseClient,
+  type LeaseClient,
+  type LeaseClientDeps,
+  type LeaseClientInit,
+} from './lease/lease-client.ts'
+export {
+  createLeaseServer,
+  type LeaseServer,
+  type LeaseServerDeps,
+  type LeaseServerInit,
+} from './lease/lease-server.ts'
+export {
+  type AcceleratorProbe,
+  type AcceleratorProbeInit,
+  probeAccelerator,
+  probeQemu,
+  type QemuProbe,
+  type QemuProbeInit,
+} from './qemu/probe.ts'
 export {
   GuestEndedError,
   NotInSyncError,
@@ -149,5 +174,5 @@ export function createEndophyteHost(deps: EndophyteHostDeps, config: VmConfig): 
   if (!(ttlMs >= 100 && ttlMs <= 60_000)) {
     throw new RangeError(`ttlMs must be 100 to 60000, got ${ttlMs}`)
   }
-  return new VmHost(deps, config, (role) => createGuardedMachine(deps, role))
+  return new VmHost(deps, config, (role) => createGuardedMachine(deps.machine, role))
 }

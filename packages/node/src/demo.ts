@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { ensureGuestImage, probeQemu } from '@mycelium/endophyte'
+import { prepareGuestImage, probeAccelerator, probeQemu } from '@mycelium/endophyte'
 import { createBoottimeClock } from '@mycelium/ram'
 import type { CommandContext } from './context.ts'
 import { Demo } from './demo/demo.ts'
@@ -14,10 +14,14 @@ export async function runDemo(options: DemoOptions, context: CommandContext): Pr
   signal.throwIfAborted()
   const clock = createBoottimeClock()
   const qemu = await probeQemu({ signal })
-  progress(`QEMU ${qemu.version}, ${qemu.accelerator}${qemu.why === '' ? '' : `: ${qemu.why}`}`)
-  const guest = await ensureGuestImage({ signal, progress })
+  const image = await prepareGuestImage({ signal, onProgress: progress })
+  const { accelerator, reason } = await probeAccelerator({ qemu, image, signal })
+  progress(`${qemu.binary}, ${accelerator}: ${reason}`)
   const folder = await mkdtemp(join(tmpdir(), 'mycelium-demo-'))
-  await using demo = new Demo({ clock, context, qemu, guest, folder }, options)
+  await using demo = new Demo(
+    { clock, context, qemu, accelerator, guest: image, folder },
+    options,
+  )
   try {
     const report = await demo.run()
     for (const line of describeReport(report)) progress(line)

@@ -20,6 +20,13 @@ import type { BackupPhase } from './core/primary.ts'
 import { PrimaryReplicator } from './primary.ts'
 import { BoottimeClock, makeRegion, mapRegion } from './region.ts'
 
+export { createSystemRandom } from './system-random.ts'
+export {
+  createUnixChannels,
+  type UnixChannels,
+  type UnixChannelsDeps,
+  type UnixChannelsInit,
+} from './unix-channels.ts'
 export type { TrackerTierName } from './addon.ts'
 export {
   CHUNK_BYTES_MAX,
@@ -165,6 +172,8 @@ export interface EpochCapture {
   hash(): Promise<void>
   /** Encodes and sends. Resolves when all is handed to the channels. */
   seal(attachment?: EpochAttachment): Promise<Checkpoint>
+  /** Instead of `seal`: nothing is sent, and what was captured is part of the next epoch. */
+  abandon(): void
 }
 
 export interface BackupStatus {

@@ -1,4 +1,9 @@
-import type { GuestFiles, QemuProbe } from '@mycelium/endophyte'
+import {
+  guestKernelArguments,
+  type GuestFiles,
+  type QemuAccelerator,
+  type QemuProbe,
+} from '@mycelium/endophyte'
 import type { Clock, NodeId } from '@mycelium/interface'
 import type { CommandContext } from '../context.ts'
 import type { HostConfig, HostEvent } from '../internal/host-protocol.ts'
@@ -28,6 +33,7 @@ export interface DemoDeps {
   readonly clock: Clock
   readonly context: CommandContext
   readonly qemu: QemuProbe
+  readonly accelerator: QemuAccelerator
   readonly guest: GuestFiles
   /** Empty, 0700, removed by the caller. */
   readonly folder: string
@@ -134,9 +140,12 @@ export class Demo implements AsyncDisposable {
       role,
       channelFolder: `${this.#deps.folder}/channels`,
       leaseSocket: this.#leaseSocket,
+      qemu: this.#deps.qemu,
+      accelerator: this.#deps.accelerator,
       guest: this.#deps.guest,
-      kernelArguments: `load.mib=${workingSet} load.pages=${pagesPerTick} load.tick=${TICK_MS} `
-        + `load.seed=${seed}`,
+      kernelArguments: guestKernelArguments(this.#deps.qemu.architecture, {
+        memoryMebibytes: workingSet, pagesPerTick, tickMs: TICK_MS, seed,
+      }),
       memoryBytes: memory * 2 ** 20,
       intervalMs: interval,
       ttlMs: LEASE_TTL_MS,

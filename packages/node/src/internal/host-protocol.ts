@@ -2,7 +2,7 @@
  * What a command and the host processes that it starts say to each other, over Node's channel to a
  * child (structured clones, so bigints travel).
  */
-import type { EndophyteEvents, GuestFiles } from '@mycelium/endophyte'
+import type { EndophyteEvents, GuestFiles, QemuAccelerator, QemuProbe } from '@mycelium/endophyte'
 import type { MonotonicMs, NodeId } from '@mycelium/interface'
 import type { Compression, TrackerTierName } from '@mycelium/ram'
 
@@ -13,6 +13,8 @@ export interface HostConfig {
   /** 0700; sockets of the channels between hosts. */
   readonly channelFolder: string
   readonly leaseSocket: string
+  readonly qemu: QemuProbe
+  readonly accelerator: QemuAccelerator
   readonly guest: GuestFiles
   readonly kernelArguments: string
   readonly memoryBytes: number
@@ -42,8 +44,8 @@ export type HostEvent =
   /** It failed, or the VM does not run or wait here any more. The process exits afterwards. */
   | { readonly type: 'ended'; readonly code?: string; readonly text?: string }
 
-/** The names of all events, so that every one is forwarded; the type proves the list complete. */
-export const HOST_EVENT_NAMES: readonly (keyof EndophyteEvents)[] = Object.keys({
+/** The names of all events, so that every one is forwarded; the type keeps the list complete. */
+export const HOST_EVENT_NAMES = Object.keys({
   status: 0,
   lease: 0,
   machine: 0,
@@ -56,4 +58,4 @@ export const HOST_EVENT_NAMES: readonly (keyof EndophyteEvents)[] = Object.keys(
   applied: 0,
   'refused-takeover': 0,
   takeover: 0,
-} satisfies Record<keyof EndophyteEvents, 0>) as (keyof EndophyteEvents)[]
+} satisfies Record<keyof EndophyteEvents, 0>) as readonly (keyof EndophyteEvents)[]

@@ -1,21 +1,35 @@
-import { createEndophyteHost, createLeaseClient, type EndophyteHost } from '@mycelium/endophyte'
-import { createBoottimeClock, createUnixChannels } from '@mycelium/ram'
+import {
+  createEndophyteHost,
+  createLeaseClient,
+  type EndophyteHost,
+  type LeaseClient,
+} from '@mycelium/endophyte'
+import {
+  createBoottimeClock,
+  createSystemRandom,
+  createUnixChannels,
+  type UnixChannels,
+} from '@mycelium/ram'
 import { HOST_EVENT_NAMES, type HostCommand, type HostConfig, type HostEvent } from './host-protocol.ts'
+
+/**
+ * A backup is given up after two silent seconds: output waits for it so long. A stall of the machine
+ * for less than one is borne.
+ */
+const CHANNEL_TIMES = { keepAliveMs: 200, silenceMs: 1_000, graceMs: 1_000 } as const
 
 /**
  * A host process of one VM, commanded by its parent. Ends when it is told to, when its VM ends, or
  * when the parent is gone; a guest never outlives it (see the guard).
  */
 export async function runHost(signal: AbortSignal): Promise<number> {
-  const { send } = process
-  if (send === undefined) throw new TypeError('internal host needs a parent that commands it')
+  if (process.send === undefined) throw new TypeError('internal host needs a parent that commands it')
   const tell = (event: HostEvent): void => {
     // A parent that is gone is seen as `disconnect`; what it would have heard matters no more.
-    if (process.connected) send.call(process, event, undefined, {}, () => {})
+    if (process.connected) process.send?.(event, undefined, {}, () => {})
   }
   const ended = Promise.withResolvers<void>()
-  let host: EndophyteHost | undefined
-  let release: () => Promise<void> = () => Promise.resolve()
+  let parts: HostParts | undefined
   const fail = (error: unknown): void => {
     const text = error instanceof Error ? error.message : String(error)
     const { code } = error as { code?: string }
@@ -26,19 +40,17 @@ export async function runHost(signal: AbortSignal): Promise<number> {
     switch (message.type) {
       case 'configure':
         try {
-          const made = makeHost(message.config, tell)
-          host = made.host
-          release = made.release
-          void start(made.host, message.config, tell, ended.resolve).catch(fail)
+          parts = makeHost(message.config, tell)
+          void serve(parts, message.config, tell).then(ended.resolve, fail)
         } catch (error) {
           fail(error)
         }
         break
       case 'peers':
-        host?.setPeers(message.peers)
+        parts?.host.setPeers(message.peers)
         break
       case 'hashing':
-        host?.setHashing(message.isOn)
+        parts?.host.setHashing(message.isOn)
         break
       case 'stop':
         ended.resolve()
@@ -49,18 +61,26 @@ export async function runHost(signal: AbortSignal): Promise<number> {
   process.once('disconnect', () => { ended.resolve() })
   signal.addEventListener('abort', () => { ended.resolve() })
   await ended.promise
-  await host?.stop()
-  await release()
+  await parts?.host.stop()
+  await parts?.leases.stop()
+  await parts?.channels.stop()
   if (process.connected) process.disconnect()
   return 0
 }
 
-async function start(
-  host: EndophyteHost,
+interface HostParts {
+  readonly host: EndophyteHost
+  readonly leases: LeaseClient
+  readonly channels: UnixChannels
+}
+
+/** Until the VM does not run or wait here any more. */
+async function serve(
+  { host, channels }: HostParts,
   { role }: HostConfig,
   tell: (event: HostEvent) => void,
-  end: () => void,
 ): Promise<void> {
+  await channels.start()
   await (role === 'active' ? host.startActive() : host.startBackup())
   tell({ type: 'ready' })
   const reason = await host.ended
@@ -70,23 +90,23 @@ async function start(
     ...(reason && { text: reason.message }),
     ...(code !== undefined && { code }),
   })
-  end()
 }
 
-function makeHost(
-  config: HostConfig,
-  tell: (event: HostEvent) => void,
-): { readonly host: EndophyteHost; readonly release: () => Promise<void> } {
+function makeHost(config: HostConfig, tell: (event: HostEvent) => void): HostParts {
   const clock = createBoottimeClock()
-  const { self, channelFolder, leaseSocket, guest, memoryBytes, kernelArguments } = config
+  const { self, channelFolder, leaseSocket } = config
+  const { qemu, accelerator, guest, memoryBytes, kernelArguments } = config
   const leases = createLeaseClient({ clock }, { self, socketPath: leaseSocket })
-  const channels = createUnixChannels({ clock }, { self, folder: channelFolder })
+  const channels = createUnixChannels(
+    { clock, random: createSystemRandom() },
+    { local: self, folder: channelFolder, ...CHANNEL_TIMES },
+  )
   const host = createEndophyteHost(
     {
       leases,
       channels,
       clock,
-      machine: { guest, memoryBytes, kernelArguments, leaseSocket },
+      machine: { qemu, accelerator, guest, memoryBytes, kernelArguments, leaseSocket },
     },
     { ...config, peers: [], verify: true },
   )
@@ -95,9 +115,5 @@ function makeHost(
       tell({ type: 'event', name, detail, at: clock.now() } as HostEvent)
     })
   }
-  const release = async (): Promise<void> => {
-    await leases.stop()
-    await channels.stop()
-  }
-  return { host, release }
+  return { host, leases, channels }
 }
