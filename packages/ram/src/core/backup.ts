@@ -14,7 +14,13 @@ export type BackupInput =
   /** `apply` succeeded. */
   | { readonly type: 'applied'; readonly root: bigint; readonly mismatchPages?: number }
   /** The message before could not be decoded, or an effect of it failed. */
-  | { readonly type: 'failed'; readonly code: string; readonly text: string }
+  | {
+      readonly type: 'failed'
+      readonly code: string
+      readonly text: string
+      /** `apply` had succeeded before: the image is not what it was. */
+      readonly isImageChanged?: boolean
+    }
   | { readonly type: 'detached' }
 
 export type BackupEffect =
@@ -84,7 +90,10 @@ export class BackupCore {
       case 'applied':
         return this.#finish(input.root, input.mismatchPages)
       case 'failed':
-        return this.#refuse(input.code, input.text)
+        // The image is an epoch, but what belongs to it (its attachment) could not be taken.
+        if (input.isImageChanged === true) this.#applied = undefined
+        // One refusal is answered by one offer.
+        return this.#isDeaf ? [] : this.#refuse(input.code, input.text)
       case 'detached':
         return this.#abandon()
     }
@@ -134,7 +143,7 @@ export class BackupCore {
     this.#mode = message.mode
     this.#isDeaf = false
     const effects = this.#abandon()
-    // From now on pages are overwritten one by one: the image is no epoch until the next is applied.
+    // From now on pages are overwritten one by one: it is no epoch until the next is applied.
     if (message.mode !== 'resume') this.#applied = undefined
     if (message.mode === 'compare') effects.push({ type: 'send-hashes' })
     return effects
@@ -196,6 +205,8 @@ export class BackupCore {
     this.#applying = undefined
     this.#building = undefined
     this.#applied = applying.version
+    // It is an epoch now, and only another may change it.
+    this.#mode = 'resume'
     const { version, attachment } = applying
     const compared = mismatchPages === undefined ? {} : { mismatchPages }
     return [

@@ -94,7 +94,7 @@ export type PrimaryEffect =
 
 interface Backup {
   phase: BackupPhase
-  /** What its image surely is. */
+  /** What its image surely is: nothing was sent since that overwrites pages before an epoch. */
   applied: Version | undefined
   /** Pages in which its image may differ from the shadow. Empty once in sync. */
   missing: Uint8Array
@@ -234,10 +234,7 @@ export class PrimaryCore {
       ]
     }
     backup.comparedPages = 0
-    return [
-      ...this.#enter(id, backup, 'comparing'),
-      { type: 'offer', backup: id, mode: 'compare' },
-    ]
+    return [...this.#enter(id, backup, 'comparing'), { type: 'offer', backup: id, mode: 'compare' }]
   }
 
   #compare(
@@ -268,10 +265,16 @@ export class PrimaryCore {
 
   #continueFilling(id: NodeId, backup: Backup): PrimaryEffect[] {
     if (backup.phase !== 'filling' || backup.isFilling || this.#isReady(backup)) return []
+    const effects: PrimaryEffect[] = []
+    if (backup.applied !== undefined) {
+      // It was told that its image stays an epoch, and came to lack too much since.
+      backup.applied = undefined
+      effects.push({ type: 'offer', backup: id, mode: 'fill' })
+    }
     backup.isFilling = true
     const pages = backup.missing
     backup.missing = new Uint8Array(pages.length)
-    return [{ type: 'fill', backup: id, pages }]
+    return [...effects, { type: 'fill', backup: id, pages }]
   }
 
   #isReady(backup: Backup): boolean {
@@ -298,8 +301,11 @@ export class PrimaryCore {
         effects.push({ type: 'send-epoch', backup: id, base })
         continue
       }
+      // Before what this epoch changed, which travels in any case: a writer that changes more than
+      // JOIN_PAGES_MAX pages in every epoch would keep it out for ever.
+      const isJoining = backup.phase === 'filling' && !backup.isFilling && this.#isReady(backup)
       unite(backup.missing, changed)
-      if (backup.phase !== 'filling' || backup.isFilling || !this.#isReady(backup)) continue
+      if (!isJoining) continue
       awaited.add(id)
       effects.push(...this.#enter(id, backup, 'joining'))
       effects.push({ type: 'send-epoch', backup: id, pages: backup.missing })
@@ -369,8 +375,7 @@ export class PrimaryCore {
     backup: Backup,
     { code, text }: Extract<PrimaryInput, { type: 'refused' }>,
   ): PrimaryEffect[] {
-    const isCurable = code === 'ERR_RAM_BASE' || code === 'ERR_RAM_IMAGE'
-    if (!isCurable || ++backup.resyncs > RESYNC_MAX) {
+    if (!CURABLE_CODES.has(code) || ++backup.resyncs > RESYNC_MAX) {
       return this.#drop(id, new RefusedError(code, text))
     }
     this.#inFlight?.awaited.delete(id)
@@ -382,9 +387,12 @@ export class PrimaryCore {
     this.#backups.delete(id)
     const inFlight = this.#inFlight
     const isAwaited = inFlight?.awaited.delete(id) === true
-    if (backup.applied !== undefined && (backup.phase === 'in-sync' || isAwaited)) {
-      // The epoch in flight may have been applied, and its acknowledgement lost.
-      const versions = isAwaited ? [backup.applied, inFlight.version] : [backup.applied]
+    // The epoch in flight may have been applied, and its acknowledgement lost.
+    const versions = [
+      ...(backup.applied === undefined ? [] : [backup.applied]),
+      ...(isAwaited ? [inFlight.version] : []),
+    ]
+    if (versions.length > 0) {
       if (isAwaited) unite(backup.missing, inFlight.changed)
       this.#lost.set(id, { versions, missing: backup.missing })
       const [oldest] = this.#lost.keys()
@@ -406,6 +414,13 @@ export class PrimaryCore {
     return [{ type: 'phase', backup: id, phase }]
   }
 }
+
+/** Refusals that a comparison of images, and a complete epoch after it, can cure. */
+const CURABLE_CODES: ReadonlySet<string> = new Set([
+  'ERR_RAM_BASE',
+  'ERR_RAM_IMAGE',
+  'ERR_RAM_REJECTED',
+])
 
 function isWithEpochs(phase: BackupPhase): boolean {
   return phase === 'joining' || phase === 'in-sync'
