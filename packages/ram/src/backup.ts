@@ -1,12 +1,25 @@
 import type { BulkChannel, FencingEpoch } from '@mycelium/interface'
 import { TypedEventEmitter } from 'main-event'
 import { loadAddon, type NativeImage, type RamAddon } from './addon.ts'
-import { HASHES_PER_MESSAGE, PAGE_BYTES } from './constants.ts'
+import { CHUNK_BYTES_MAX, HASHES_PER_MESSAGE, PAGE_BYTES } from './constants.ts'
 import { BackupCore, type BackupEffect, type BackupInput } from './core/backup.ts'
 import type { Version } from './core/epoch.ts'
 import { countDiffering } from './core/page-set.ts'
-import { NotPromotableError, OrderError, RamClosedError } from './errors.ts'
-import type { RamBackup, RamBackupDeps, RamBackupEvents, RamBackupInit } from './index.ts'
+import {
+  MemoryError,
+  NotPromotableError,
+  OrderError,
+  RamClosedError,
+  RejectedError,
+} from './errors.ts'
+import type {
+  AppliedEpoch,
+  RamBackup,
+  RamBackupDeps,
+  RamBackupEvents,
+  RamBackupInit,
+} from './index.ts'
+import { resolveName } from './primary-config.ts'
 import { nativeOf } from './region.ts'
 import { Serial } from './serial.ts'
 import { unpack } from './compression.ts'
@@ -24,17 +37,23 @@ export class BackupReplica extends TypedEventEmitter<Events> implements RamBacku
   readonly #regionHash: bigint
   /** One message at a time, also across a change of channel. */
   readonly #work = new Serial()
+  /** One attachment at a time. */
+  readonly #attaching = new Serial()
   #channel: BulkChannel | undefined
   #keptHashes: Uint8Array | undefined
+  /** An epoch is in the memory, and what belongs to it is not taken yet. */
+  #isImageChanged = false
+  #promotedHashes: Uint8Array | undefined
   #isStopped = false
 
   constructor(deps: RamBackupDeps, init: RamBackupInit) {
     super()
     this.#deps = deps
     this.#init = init
+    const name = resolveName(init.name)
     this.#addon = loadAddon()
     this.#image = this.#addon.createImage(nativeOf(deps.region))
-    this.#regionHash = this.#addon.hash64(new TextEncoder().encode(init.name ?? 'region'))
+    this.#regionHash = this.#addon.hash64(new TextEncoder().encode(name))
     this.#core = new BackupCore({ region: this.#regionHash, regionBytes: deps.region.bytes })
   }
 
@@ -47,16 +66,24 @@ export class BackupReplica extends TypedEventEmitter<Events> implements RamBacku
   }
 
   hashes(): Uint8Array {
-    return this.#image.hashes()
+    return this.#promotedHashes ?? this.#image.hashes()
   }
 
   async attach(channel: BulkChannel): Promise<void> {
     this.#checkOpen()
-    await this.#detach(new OrderError('another channel was attached'))
-    this.#checkOpen()
-    this.#channel = channel
-    await this.#work.run(() => this.#step({ type: 'attached' }))
-    void this.#serve(channel)
+    if (channel.messageBytesMax < CHUNK_BYTES_MAX) {
+      const { messageBytesMax } = channel
+      throw new RangeError(
+        `channel must take messages of ${CHUNK_BYTES_MAX} bytes, got ${messageBytesMax}`,
+      )
+    }
+    await this.#attaching.run(async () => {
+      await this.#detach(new OrderError('another channel was attached'))
+      this.#checkOpen()
+      this.#channel = channel
+      await this.#work.run(() => this.#step({ type: 'attached' }))
+      void this.#serve(channel)
+    })
   }
 
   async promote(): Promise<Version> {
@@ -64,16 +91,15 @@ export class BackupReplica extends TypedEventEmitter<Events> implements RamBacku
     this.#isStopped = true
     await this.#detach(new RamClosedError('the backup was promoted'))
     const { applied } = this.#core
+    if (applied !== undefined) this.#promotedHashes = this.#image.hashes()
+    this.#image.close()
     if (applied === undefined) {
-      this.#image.close()
       throw new NotPromotableError('the backup holds no complete epoch')
     }
-    this.#image.close()
     return applied
   }
 
   async stop(): Promise<void> {
-    if (this.#isStopped) return
     this.#isStopped = true
     await this.#detach(new RamClosedError('the backup is stopped'))
     this.#image.close()
@@ -121,7 +147,10 @@ export class BackupReplica extends TypedEventEmitter<Events> implements RamBacku
       const { code, message: text } = error as Error & { code?: string }
       // A failure of the channel is not the primary's fault, and refusing goes over the channel.
       if (code === undefined || !code.startsWith('ERR_RAM_')) throw error
-      await this.#step({ type: 'failed', code: REMOTE_CODES.get(code) ?? code, text })
+      const isImageChanged = this.#isImageChanged
+      this.#isImageChanged = false
+      const failed = { code: REMOTE_CODES.get(code) ?? code, text, isImageChanged }
+      await this.#step({ type: 'failed', ...failed })
     }
   }
 
@@ -146,10 +175,10 @@ export class BackupReplica extends TypedEventEmitter<Events> implements RamBacku
       case 'send-hashes':
         return await this.#sendHashes()
       case 'stage':
-        await this.#image.stage(effect.payload, effect.checksum)
+        await native(() => this.#image.stage(effect.payload, effect.checksum))
         return
       case 'apply-fill':
-        await this.#image.apply()
+        await native(() => this.#image.apply())
         return
       case 'apply':
         return await this.#apply(effect)
@@ -183,7 +212,7 @@ export class BackupReplica extends TypedEventEmitter<Events> implements RamBacku
           attachment,
           ...(mismatchPages !== undefined && { mismatchPages }),
         }
-        this.#init.onApplied?.(epoch)
+        this.#handOver(epoch)
         this.safeDispatchEvent('applied', { detail: epoch })
         return
       }
@@ -191,19 +220,30 @@ export class BackupReplica extends TypedEventEmitter<Events> implements RamBacku
   }
 
   async #apply({ version, compare }: Extract<BackupEffect, { type: 'apply' }>): Promise<void> {
-    const { root } = await this.#image.apply(version.root)
+    const { root } = await native(() => this.#image.apply(version.root))
+    this.#isImageChanged = true
     const kept = this.#keptHashes
     this.#keptHashes = undefined
     // From the memory itself, not from the table: this is what finds a page that changed by itself.
     const mismatchPages =
       compare && kept !== undefined
-        ? countDiffering(kept, await this.#deps.region.hashPages())
+        ? countDiffering(kept, await native(() => this.#deps.region.hashPages()))
         : undefined
     await this.#step({
       type: 'applied',
       root,
       ...(mismatchPages !== undefined && { mismatchPages }),
     })
+  }
+
+  #handOver(epoch: AppliedEpoch): void {
+    try {
+      this.#init.onApplied?.(epoch)
+    } catch (cause) {
+      const text = cause instanceof Error ? cause.message : String(cause)
+      throw new RejectedError(`the epoch was not taken: ${text}`, { cause })
+    }
+    this.#isImageChanged = false
   }
 
   async #sendHashes(): Promise<void> {
@@ -225,6 +265,17 @@ export class BackupReplica extends TypedEventEmitter<Events> implements RamBacku
       counter: name?.counter ?? 0,
       region: this.#regionHash,
     }
+  }
+}
+
+/** Failures of the system (no memory, no room) are told to the primary as such. */
+async function native<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work()
+  } catch (cause) {
+    const { code, message } = cause as Error & { code?: string }
+    if (code?.startsWith('ERR_RAM_') === true) throw cause
+    throw new MemoryError(`the image cannot be written: ${message}`, { cause })
   }
 }
 

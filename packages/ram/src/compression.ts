@@ -13,11 +13,12 @@ const ZSTD_OPTIONS = { params: { [constants.ZSTD_c_compressionLevel]: 1 } }
 /**
  * A chunk with its payload compressed and room for its head, on a thread of libuv's pool.
  *
- * @returns nothing if that would not make it smaller
+ * @returns nothing if that would not make it smaller, or there is no memory for it
  */
 export async function pack(chunk: Uint8Array): Promise<Uint8Array | undefined> {
-  const packed = await compress(chunk.subarray(HEAD_BYTES), ZSTD_OPTIONS)
-  if (packed.byteLength >= chunk.byteLength - HEAD_BYTES) return undefined
+  // A chunk that cannot be compressed goes as it is: losing it would lose the epoch.
+  const packed = await compress(chunk.subarray(HEAD_BYTES), ZSTD_OPTIONS).catch(() => undefined)
+  if (packed === undefined || packed.byteLength >= chunk.byteLength - HEAD_BYTES) return undefined
   const bytes = new Uint8Array(HEAD_BYTES + packed.byteLength)
   bytes.set(packed, HEAD_BYTES)
   return bytes

@@ -17,13 +17,13 @@ export const CHUNK_BYTES_MAX: number = 1024 * 1024
 /** Bound on one message of the protocol: a footer with the largest attachment. */
 export const MESSAGE_BYTES_MAX: number = 16 * 1024 * 1024
 
-/** Bound on what travels with an epoch beside its pages (the device state of a VM is 80-170 KiB). */
+/** Bound on what travels beside the pages of an epoch (the device state of a VM: 80-170 KiB). */
 export const ATTACHMENT_BYTES_MAX: number = MESSAGE_BYTES_MAX - 4096
 
 /**
- * A backup that lacks at most so many pages joins with the next epoch; until then it is filled in
- * the background. More: fewer rounds of filling under a busy writer. Fewer: the joining epoch, whose
- * acknowledgement the others wait for, is shorter. 4,096 pages are 16 MiB.
+ * A backup that lacks at most so many pages joins with the next epoch, until then it is filled in
+ * the background. More: fewer rounds of filling under a busy writer. Fewer: the joining epoch, for
+ * whose acknowledgement the others wait, is shorter. 4,096 pages are 16 MiB.
  */
 export const JOIN_PAGES_MAX = 4096
 
@@ -40,8 +40,14 @@ export const LOST_BACKUPS_MAX = 8
 /** Resynchronisations of one attached backup after refusals; then its channel is closed. */
 export const RESYNC_MAX = 3
 
-/** Page hashes in one message: 8 bytes each. */
-export const HASHES_PER_MESSAGE: number = 128 * 1024
+/** Page hashes in one message: 8 bytes each, so that it is shorter than the longest chunk. */
+export const HASHES_PER_MESSAGE: number = 64 * 1024
+
+/**
+ * Milliseconds in which a detached channel must flush what it accepted. Longer: a slow link still
+ * gets its last epoch. Shorter: a backup that reads nothing holds up `stop` for less.
+ */
+export const DETACH_MS_MAX = 5_000
 
 /** Characters of the text of a refusal. */
 export const REFUSAL_CHARS_MAX = 1024

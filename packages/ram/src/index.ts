@@ -1,6 +1,6 @@
 /**
- * Replicated memory. A program (or the RAM of a VM) writes to a region as to any memory; checkpoints
- * of it travel to backups as epochs, and a backup can be promoted to the last one it holds.
+ * Replicated memory. A program (or a VM) writes to a region as to any memory, checkpoints of it
+ * travel to backups as epochs, and a backup can be promoted to the last one that it holds.
  *
  * @packageDocumentation
  */
@@ -50,6 +50,7 @@ export {
   RamClosedError,
   RefusedError,
   RegionError,
+  RejectedError,
 } from './errors.ts'
 
 export interface RegionInit {
@@ -134,7 +135,8 @@ export interface RamPrimaryInit {
 export type Compression = 'none' | 'lz4' | 'zstd'
 
 export interface CheckpointInit {
-  /** Travels with the epoch, at most 16 MiB - 4 KiB. Called once the pages are captured. */
+  /** Travels with the epoch: at most 16 MiB - 4 KiB, and 64 bytes less than the channel's bound on
+   * a message. */
   readonly attachment?: EpochAttachment
 }
 
@@ -162,7 +164,8 @@ export interface Acknowledgement {
 }
 
 /** One epoch in its making. Steps in this order; whoever writes must be still from before
- * `capture` until the last `capture` or `captureTail` has resolved. */
+ * `capture` until the last `capture` or `captureTail` has resolved. When a step fails, the epoch is
+ * abandoned. After `seal` and `abandon` every step rejects `ERR_RAM_ORDER`. */
 export interface EpochCapture {
   /** Finds the dirty pages and copies them aside. Resolves to their number. */
   capture(): Promise<number>
@@ -194,11 +197,11 @@ export interface RamPrimaryStats {
   /** Epochs acknowledged. */
   readonly epochs: number
   readonly lastAcknowledged?: EpochName
-  /** Pages by encoding, of epochs and fills. */
+  /** Pages by encoding, of epochs and fills as they were sent; `equal` ones were not. */
   readonly pages: EncodingStats
   /** Bytes handed to channels. */
   readonly sentBytes: number
-  /** Bytes of the last epoch, once. */
+  /** Bytes of the last epoch for one backup in sync: chunks and attachment. */
   readonly lastEpochBytes: number
   /** Pages that backups not in sync still lack, the most of any. */
   readonly backlogPages: number
@@ -215,9 +218,10 @@ export interface RamPrimary extends Startable, EventSource<RamPrimaryEvents> {
   /** @throws {RamClosedError} before `start` */
   readonly tracker: TrackerInfo
   /** Takes over `channel`, whose remote must be no backup yet. At most 16 backups.
-   * @throws {RangeError} too many, or one with this id is attached */
+   * @throws {RangeError} too many, one with this id is attached, or its messages are under 1 MiB
+   * @throws {RamClosedError} before `start` has resolved */
   attach(channel: BulkChannel): void
-  /** Gives a backup up. Its channel is closed. */
+  /** Gives a backup up. Its channel is closed; what it does not flush in 5 s is lost. */
   detach(id: NodeId): Promise<void>
   backups(): readonly BackupStatus[]
   /**
@@ -255,7 +259,8 @@ export interface RamBackupDeps {
 export interface RamBackupInit {
   /** @default 'region' */
   readonly name?: string
-  /** Called with each epoch before it is acknowledged. What it throws refuses the epoch. */
+  /** Called with each epoch before it is acknowledged. What it throws refuses the epoch: the backup
+   * holds none then, until the primary has compared images and sent a whole one. */
   readonly onApplied?: (epoch: AppliedEpoch) => void
 }
 
@@ -279,12 +284,15 @@ export interface RamBackup extends AsyncDisposable, EventSource<RamBackupEvents>
   readonly applied: Version | undefined
   /** Highest fencing epoch seen. */
   readonly fencing: FencingEpoch
-  /** Serves the primary at the other end; an earlier channel is closed first. */
+  /** Serves the primary at the other end; an earlier channel is closed first.
+   * @throws {RangeError} its messages are under 1 MiB */
   attach(channel: BulkChannel): Promise<void>
   /** Finishes the epoch that is being applied, drops anything incomplete, and ends the
-   * replication: the region is the caller's. Rejects `ERR_RAM_NOT_PROMOTABLE`. */
+   * replication: the region is the caller's. Rejects `ERR_RAM_NOT_PROMOTABLE`, and is stopped. */
   promote(): Promise<Version>
-  /** Page hashes as applied, from the table; compare with {@link Region.hashPages}. */
+  /** Page hashes as applied, from the table; compare with {@link Region.hashPages}. After a
+   * promotion, those of the promoted image. Throws `ERR_RAM_BUSY` while an epoch is on its way
+   * in: call it in `applied` or after `promote`. */
   hashes(): Uint8Array
   stop(): Promise<void>
 }

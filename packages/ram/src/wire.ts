@@ -21,6 +21,7 @@ import {
   CHUNK_BYTES_MAX,
   HEAD_BYTES,
   MESSAGE_BYTES_MAX,
+  PAGE_BYTES,
   PROTOCOL_VERSION,
   REFUSAL_CHARS_MAX,
 } from './constants.ts'
@@ -237,6 +238,8 @@ export function decodeMessage(bytes: Uint8Array, regionBytes: number, hash: Hash
   }
   const checksum = view.getBigUint64(40, true)
   if (type === 'chunk' || type === 'fill') {
+    const { byteLength } = bytes
+    if (byteLength > CHUNK_BYTES_MAX) throw new FrameError(`${type} of ${byteLength} bytes`)
     const index = view.getUint32(32, true)
     const packed = unpackedBytes === 0 ? {} : { unpackedBytes }
     return { type, ...address, index, payload, checksum, ...packed }
@@ -294,17 +297,13 @@ function decodePayload(
   }
 }
 
-function decodeHashes(
-  address: Address,
-  payload: Uint8Array,
-  regionBytes: number,
-): HashesMessage {
+function decodeHashes(address: Address, payload: Uint8Array, regionBytes: number): HashesMessage {
   if (payload.byteLength < 4 || (payload.byteLength - 4) % 8 !== 0) {
     throw new FrameError(`hashes of ${payload.byteLength} bytes`)
   }
   const firstPage = viewOf(payload).getUint32(0, true)
   const hashes = payload.subarray(4)
-  if ((firstPage + hashes.byteLength / 8) * 4096 > regionBytes) {
+  if ((firstPage + hashes.byteLength / 8) * PAGE_BYTES > regionBytes) {
     throw new FrameError(`hashes of ${hashes.byteLength / 8} pages from ${firstPage} on`)
   }
   return { type: 'hashes', ...address, firstPage, hashes }
