@@ -98,7 +98,7 @@ interface Backup {
   applied: Version | undefined
   /** Pages in which its image may differ from the shadow. Empty once in sync. */
   missing: Uint8Array
-  /** Pages handed out by `fill` and not answered yet. */
+  /** `find-missing` or `fill` is not answered yet: `missing` is not all that it lacks. */
   isFilling: boolean
   filledBytes: number
   resyncs: number
@@ -161,6 +161,7 @@ export class PrimaryCore {
       case 'hello':
         return this.#hello(input.backup, backup, input)
       case 'missing':
+        backup.isFilling = false
         unite(backup.missing, input.pages)
         return this.#continueFilling(input.backup, backup)
       case 'hashes':
@@ -227,6 +228,7 @@ export class PrimaryCore {
     backup.applied = undefined
     backup.filledBytes = 0
     if (isZero) {
+      backup.isFilling = true
       return [
         ...this.#enter(id, backup, 'filling'),
         { type: 'offer', backup: id, mode: 'fill' },
