@@ -14,7 +14,7 @@ import { GuardMissingError, GuardStartError } from './errors.ts'
  */
 export interface DeadlinePage {
   readonly fd: number
-  /** The mapping itself. It must stay mapped until the guarded process has ended. */
+  /** The mapping itself. Unmap it after the guarded process has ended. */
   readonly buffer: ArrayBuffer
 }
 
@@ -145,12 +145,17 @@ export async function spawnGuarded(init: GuardedInit): Promise<GuardedProcess> {
   })
   const exited = new Promise<GuardedExit>((resolve) => {
     guard.once('exit', (code, signal) => {
-      const reason = REASONS[Number(Atomics.load(words, WORD.reason))] ?? 'unknown'
+      const reason = REASONS[Number(load(words, WORD.reason))] ?? 'unknown'
       resolve({ code, signal, reason })
     })
   })
   await untilReady(guard, guard.stdio[readyFd] as Readable, words)
   return new SpawnedProcess(guard, init.page.buffer, words, exited)
+}
+
+/** 0 after the page was unmapped: too early, and yet no reason to end this process. */
+function load(words: BigUint64Array, index: number): bigint {
+  return words.length === 0 ? 0n : Atomics.load(words, index)
 }
 
 function preparePage({ buffer }: DeadlinePage): BigUint64Array {
@@ -172,8 +177,8 @@ function untilReady(guard: ChildProcess, ready: Readable, words: BigUint64Array)
     ready.once('data', () => resolve())
     ready.once('error', () => undefined) // 'exit' follows
     guard.once('exit', (code, signal) => {
-      const state = Atomics.load(words, WORD.state)
-      const errno = Number(Atomics.load(words, WORD.status))
+      const state = load(words, WORD.state)
+      const errno = Number(load(words, WORD.status))
       if (state === STATE_FAILED) reject(new GuardStartError(getSystemErrorName(-errno)))
       else if (state === STATE_STARTING) {
         reject(new GuardStartError(`it ended with ${code ?? signal}`))
@@ -200,23 +205,23 @@ class SpawnedProcess implements GuardedProcess {
     this.exited = exited
     this.#buffer = buffer
     this.#words = words
-    this.guardPid = Number(Atomics.load(words, WORD.guardPid))
-    this.pid = Number(Atomics.load(words, WORD.childPid))
+    this.guardPid = Number(load(words, WORD.guardPid))
+    this.pid = Number(load(words, WORD.childPid))
   }
 
   get isLocked(): boolean {
-    return Atomics.load(this.#words, WORD.isLocked) === 1n
+    return load(this.#words, WORD.isLocked) === 1n
   }
 
   get armedUntil(): MonotonicMs | undefined {
-    const armedNs = Atomics.load(this.#words, WORD.armedNs)
+    const armedNs = load(this.#words, WORD.armedNs)
     return armedNs === 0n ? undefined : Number(armedNs) / NS_PER_MS
   }
 
   setDeadline(at: MonotonicMs): void {
     if (!Number.isFinite(at) || at <= 0) throw new RangeError(`at must be a time, got ${at}`)
     const deadlineNs = BigInt(Math.floor(at * NS_PER_MS))
-    if (deadlineNs <= Atomics.load(this.#words, WORD.deadlineNs)) return
+    if (this.#words.length === 0 || deadlineNs <= load(this.#words, WORD.deadlineNs)) return
     Atomics.store(this.#words, WORD.deadlineNs, deadlineNs)
   }
 
@@ -225,6 +230,7 @@ class SpawnedProcess implements GuardedProcess {
     if (length > RELEASE_BYTES_MAX) {
       throw new RangeError(`message must have at most ${RELEASE_BYTES_MAX} bytes, got ${length}`)
     }
+    if (this.#words.length === 0) return
     // The length last: the guard never sees it with other bytes.
     Atomics.store(this.#words, WORD.releaseBytes, 0n)
     if (message === undefined) return
