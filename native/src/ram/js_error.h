@@ -65,8 +65,8 @@ inline Napi::Error CodedError(Napi::Env env, const std::string& code, const std:
   return error;
 }
 
-// Call it inside a catch block. std::invalid_argument becomes a TypeError, std::out_of_range a
-// RangeError; an error of the system carries `code`, `errno` and `syscall`.
+// Call it inside a catch block. std::invalid_argument becomes a RangeError, for types are checked
+// before the core sees a value; an error of the system carries `code`, `errno` and `syscall`.
 inline Napi::Error CurrentExceptionToJs(Napi::Env env) {
   try {
     throw;
@@ -82,8 +82,6 @@ inline Napi::Error CurrentExceptionToJs(Napi::Env env) {
     if (failure != nullptr) thrown.Set("syscall", Napi::String::New(env, failure->syscall()));
     return thrown;
   } catch (const std::invalid_argument& error) {
-    return Napi::TypeError::New(env, error.what());
-  } catch (const std::out_of_range& error) {
     return Napi::RangeError::New(env, error.what());
   } catch (const std::bad_alloc&) {
     return CodedError(env, "ENOMEM", "ENOMEM: not enough memory");
