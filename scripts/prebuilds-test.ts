@@ -43,9 +43,9 @@ const expected: Readonly<Record<string, readonly string[]>> = {
   endophyte: ['mycelium-guard'],
   node: ['ram.node', 'uffd_shim.so', 'mycelium-guard'],
 }
-const { glibcVersionRuntime } = process.report.getReport().header as {
-  readonly glibcVersionRuntime: string
-}
+const {
+  header: { glibcVersionRuntime },
+} = process.report.getReport() as { readonly header: { readonly glibcVersionRuntime: string } }
 const skip = isNewer(glibcVersionRuntime, GLIBC_OF_RELEASES)
   ? `built with glibc ${glibcVersionRuntime}; releases are built with ${GLIBC_OF_RELEASES}`
   : undefined

@@ -2,7 +2,14 @@ import { readFileSync } from 'node:fs'
 import { Command, CommanderError, Option } from 'commander'
 import { addDemo } from './commands/demo.ts'
 import { addInternal } from './commands/internal.ts'
-import { EXIT_FAILED, EXIT_NOT_READY, EXIT_OK, EXIT_SIGNAL_BASE, EXIT_USAGE } from './constants.ts'
+import {
+  EXIT_CONFLICT,
+  EXIT_FAILED,
+  EXIT_NOT_READY,
+  EXIT_OK,
+  EXIT_SIGNAL_BASE,
+  EXIT_USAGE,
+} from './constants.ts'
 import type { Action, AddCommand, CommandContext, OutputFormat, Streams } from './context.ts'
 import { EndedError, UsageError, type EndCause } from './errors.ts'
 import { untilEnd } from './lifetime.ts'
@@ -12,10 +19,16 @@ const COMMANDS: readonly AddCommand[] = [addDemo, addInternal]
 /** Codes of errors that are not simply a failure (exit code 1). */
 const EXIT_CODES: ReadonlyMap<string, number> = new Map([
   ['ERR_NODE_USAGE', EXIT_USAGE],
-  ['ERR_NODE_NOT_READY', EXIT_NOT_READY],
   ['ERR_RAM_NO_ADDON', EXIT_NOT_READY],
-  ['ERR_ENDOPHYTE_QEMU_MISSING', EXIT_NOT_READY],
-  ['ERR_ENDOPHYTE_QEMU_TOO_OLD', EXIT_NOT_READY],
+  ['ERR_ENDOPHYTE_NO_GUARD', EXIT_NOT_READY],
+  ['ERR_ENDOPHYTE_NO_QEMU', EXIT_NOT_READY],
+  ['ERR_ENDOPHYTE_QEMU_VERSION', EXIT_NOT_READY],
+  ['ERR_ENDOPHYTE_QEMU_FEATURE', EXIT_NOT_READY],
+  ['ERR_ENDOPHYTE_NO_COMPILER', EXIT_NOT_READY],
+  ['ERR_LEASE_UNAVAILABLE', EXIT_NOT_READY],
+  ['ERR_LEASE_HELD', EXIT_CONFLICT],
+  ['ERR_LEASE_CHANGED', EXIT_CONFLICT],
+  ['ERR_LEASE_FOLDER_LOCKED', EXIT_CONFLICT],
 ])
 
 /** As a shell reports what a signal ended; a reader that has seen enough is no fault. */

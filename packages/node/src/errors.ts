@@ -8,14 +8,6 @@ export class UsageError extends CodedError<'ERR_NODE_USAGE'> {
   readonly code = 'ERR_NODE_USAGE'
 }
 
-/** The machine lacks something that the command needs; the message says what to do. */
-export class NotReadyError extends CodedError<'ERR_NODE_NOT_READY'> {
-  override get name(): string {
-    return 'NotReadyError'
-  }
-  readonly code = 'ERR_NODE_NOT_READY'
-}
-
 /** Why a program ends that was not told to by its own work. */
 export type EndCause = 'SIGINT' | 'SIGTERM' | 'SIGHUP' | 'output closed' | 'parent gone'
 
