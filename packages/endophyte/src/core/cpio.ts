@@ -33,8 +33,8 @@ const TYPE_BITS = {
  * (Documentation/driver-api/early-userspace/buffer-format.rst). All owners are root, all times 0, so
  * that equal entries give equal bytes. Parents must stand before their children.
  *
- * @throws {RangeError} a path is empty, absolute, longer than {@link CPIO_PATH_BYTES_MAX}, or twice
- *   there
+ * @throws {RangeError} a path is empty, absolute, longer than {@link CPIO_PATH_BYTES_MAX}, or
+ *   there twice
  */
 export function writeCpio(entries: readonly CpioEntry[]): Uint8Array {
   const seen = new Set<string>()

@@ -9,9 +9,9 @@ import { MigrationStreamError } from '../errors.ts'
  *   end      0x00
  *
  * A state saved by xen-save-devices-state is header, device sections, end. An ordinary migration
- * has, between header and device sections, the configuration of the machine and its RAM. The head is
- * that: everything before the first device section. Head and the sections of a later state make a
- * stream that an ordinary incoming migration loads.
+ * has, between header and device sections, the configuration of the machine and its RAM. The head
+ * is that: everything before the first device section. Head and the sections of a later state make
+ * a stream that an ordinary incoming migration loads.
  */
 
 const MAGIC = 0x5145_564d
@@ -100,7 +100,7 @@ function checkState(state: Uint8Array): void {
   if (state.length > STATE_BYTES_MAX) {
     throw new MigrationStreamError(`state has ${state.length} bytes, more than ${STATE_BYTES_MAX}`)
   }
-  if (state.length === HEADER_BYTES || state.at(-1) !== END) {
+  if (state.at(-1) !== END || state.at(-1 - FOOTER_BYTES) !== SECTION_FOOTER) {
     throw new MigrationStreamError('state is cut off')
   }
 }

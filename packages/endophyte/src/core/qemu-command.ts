@@ -26,15 +26,16 @@ export interface QemuMachine {
 /** `-m` in whole MiB, so that QEMU never rounds up and RAM stays exactly as large as its file. */
 export const MEMORY_BYTES_STEP = 1_048_576
 /** Under this the demo's kernel does not boot. */
-export const MEMORY_BYTES_MIN = 64 * MEMORY_BYTES_STEP
+export const MEMORY_BYTES_MIN: number = 64 * MEMORY_BYTES_STEP
 /** 1 TiB, far above what can be replicated in time; keeps all arithmetic exact. */
-export const MEMORY_BYTES_MAX = 2 ** 40
+export const MEMORY_BYTES_MAX: number = 2 ** 40
 /** What a q35 machine takes without an interrupt remapper is 255. */
 export const VCPUS_MAX = 255
 /** COMMAND_LINE_SIZE of Linux on x86-64 and arm64. */
 export const KERNEL_ARGUMENTS_BYTES_MAX = 2_047
 
-/** The numbers of QEMU's descriptors. On both sides the same, because they stand in its arguments. */
+/** The numbers of QEMU's descriptors. On both sides the same, because they stand in its
+ * arguments. */
 export const DESCRIPTOR = {
   qmp: 3,
   console: 4,
@@ -47,9 +48,9 @@ export const DESCRIPTOR = {
 export const DESCRIPTOR_COUNT = 10
 
 /** Where QEMU writes the device state: a file without a name. */
-export const STATE_PATH = path(DESCRIPTOR.state)
+export const STATE_PATH: string = path(DESCRIPTOR.state)
 /** Where a waiting QEMU reads its state. Only incoming: QEMU 7.2 takes no number for outgoing. */
-export const INCOMING_URI = `fd:${DESCRIPTOR.incoming}`
+export const INCOMING_URI: string = `fd:${DESCRIPTOR.incoming}`
 
 /**
  * Everything a QEMU that runs one guest may not do. `resourcecontrol=deny` forbids scheduling and
@@ -74,7 +75,8 @@ export function buildQemuArguments(machine: QemuMachine, role: 'run' | 'wait'): 
     '-display',
     'none',
     ...(machine.architecture === 'x86_64' ? ['-vga', 'none'] : []),
-    // suppress-vmdesc: the joined stream has no description of itself at its end, and must need none.
+    // suppress-vmdesc: the joined stream has no description of itself at its end, and must need
+    // none.
     '-machine',
     `${machine.machineType},memory-backend=mem,suppress-vmdesc=on`,
     '-accel',

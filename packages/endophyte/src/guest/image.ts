@@ -37,6 +37,8 @@ export interface GuestImageInit extends AbortOptions {
   readonly architecture?: QemuArchitecture
   /** @default $XDG_CACHE_HOME/mycelium or ~/.cache/mycelium */
   readonly cacheFolder?: string
+  /** Where the tools are, as in $PATH. @default $PATH */
+  readonly searchPath?: string
   /** Called with one line when something slow begins. */
   readonly onProgress?: (line: string) => void
 }

@@ -14,6 +14,8 @@ export interface ToolResult {
 
 export interface ToolOptions extends AbortOptions {
   readonly cwd?: string
+  /** As in $PATH. @default $PATH */
+  readonly searchPath?: string
 }
 
 /** Runs a tool and waits for it. Rejects only on abort, with `signal.reason`. */
@@ -23,12 +25,12 @@ export async function runTool(
   options: ToolOptions = {},
 ): Promise<ToolResult> {
   options.signal?.throwIfAborted()
-  const { signal, cwd } = options
+  const { signal, cwd, searchPath } = options
   const settings = {
     ...(signal && { signal }),
     ...(cwd !== undefined && { cwd }),
     maxBuffer: TOOL_OUTPUT_BYTES_MAX,
-    env: { ...process.env, LC_ALL: 'C' },
+    env: { ...process.env, ...(searchPath !== undefined && { PATH: searchPath }), LC_ALL: 'C' },
   }
   return await new Promise((resolve, reject) => {
     execFile(command, args, settings, (error, stdout, stderr) => {

@@ -49,8 +49,8 @@ const ASK_LIMIT_MS = 10_000
 /**
  * Finds QEMU and asks it what it can do: about 0.1 s. The caller keeps the result.
  *
- * Rejects with `ERR_ENDOPHYTE_NO_QEMU`, `ERR_ENDOPHYTE_QEMU_VERSION`, `ERR_ENDOPHYTE_QEMU_FEATURE` or
- * `ERR_ENDOPHYTE_QEMU_START`.
+ * Rejects with `ERR_ENDOPHYTE_NO_QEMU`, `ERR_ENDOPHYTE_QEMU_VERSION`, `ERR_ENDOPHYTE_QEMU_FEATURE`
+ * or `ERR_ENDOPHYTE_QEMU_START`.
  */
 export async function probeQemu(init: QemuProbeInit = {}): Promise<QemuProbe> {
   const architecture = init.architecture ?? hostArchitecture()

@@ -35,8 +35,8 @@ export interface QemuInit {
   readonly kernelPath: string
   readonly initrdPath: string
   /**
-   * An unprivileged user for QEMU; needs root. It must be able to read kernel, initrd and the memory
-   * file by their own permissions; folders above them do not matter.
+   * An unprivileged user for QEMU; needs root. It must be able to read kernel, initrd and the
+   * memory file by their own permissions; folders above them do not matter.
    *
    * @default the user of this process
    */
@@ -70,14 +70,14 @@ export interface QemuEvents {
 export interface SavedState {
   /** The guest stands still: RAM may be captured, beside the saving. */
   readonly stopped: Promise<void>
-  /** The device state, for `joinStream`; a copy that belongs to the caller. Devices may write to RAM
-   * while they are saved: a tail scan comes after this. */
+  /** The device state, for `joinStream`; a copy that belongs to the caller. Devices may write to
+   * RAM while they are saved: a tail scan comes after this. */
   readonly state: Promise<Uint8Array>
 }
 
 /**
- * One QEMU process. Methods reject with `ERR_ENDOPHYTE_CLOSED` before `start` and after `stop`, with
- * `ERR_ENDOPHYTE_QMP_LOST` if QEMU ends meanwhile, and with `ERR_ENDOPHYTE_QMP` if it refuses. At
+ * One QEMU process. Methods reject with `ERR_ENDOPHYTE_CLOSED` before `start` and after `stop`,
+ * with `ERR_ENDOPHYTE_QMP_LOST` if QEMU ends meanwhile, and with `ERR_ENDOPHYTE_QMP` if it refuses. At
  * most one of `stopAndSaveState`, `cont`, `saveHead` and `load` may be under way at a time.
  */
 export interface Qemu extends EventSource<QemuEvents>, AsyncDisposable {
@@ -94,13 +94,15 @@ export interface Qemu extends EventSource<QemuEvents>, AsyncDisposable {
   /**
    * Starts the process; the guest is paused, or waits. Once only.
    *
-   * Rejects with `ERR_ENDOPHYTE_QEMU_START`, and with the system's error if a file cannot be opened.
+   * Rejects with `ERR_ENDOPHYTE_QEMU_START`, and with the system's error if a file cannot be
+   * opened.
    */
   start(options?: AbortOptions): Promise<void>
   /**
    * Pauses the guest (if it runs) and saves the state of its devices, in one write to QEMU.
    *
-   * Both promises reject with `ERR_ENDOPHYTE_PAUSED` if somebody else paused it, or it has shut down.
+   * Both promises reject with `ERR_ENDOPHYTE_PAUSED` if somebody else paused it, or it has shut
+   * down.
    */
   stopAndSaveState(): SavedState
   /**
@@ -128,7 +130,8 @@ export interface Qemu extends EventSource<QemuEvents>, AsyncDisposable {
   loadAndContinue(stream: Uint8Array): Promise<void>
   /** Types on the guest's console. False: the guest does not read, nothing more should be typed. */
   type(text: string): boolean
-  /** Kills QEMU at once; nothing of a guest is kept inside it. Idempotent; settles when it is gone. */
+  /** Kills QEMU at once; nothing of a guest is kept inside it. Idempotent; settles when it is
+   * gone. */
   stop(): Promise<void>
 }
 

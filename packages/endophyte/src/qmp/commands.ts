@@ -40,7 +40,8 @@ export interface QmpMigration {
 }
 
 export interface QmpMigrationParameters {
-  /** Bytes per second; 0: no limit (QEMU 8.1 or newer says so; older ones take 2^63 - 1 at most). */
+  /** Bytes per second; 0: no limit (QEMU 8.1 or newer says so; older ones take 2^63 - 1 at
+   * most). */
   readonly 'max-bandwidth'?: number
   /** Milliseconds. */
   readonly 'downtime-limit'?: number
