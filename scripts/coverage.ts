@@ -95,6 +95,7 @@ const alone = percent(share([...lines.values()].flatMap((ofFile) => [...ofFile.v
 const children = await addChildren()
 const total = share([...lines.values()].flatMap((ofFile) => [...ofFile.values()]))
 const isEnough = percent(total) >= GATE
+const reached = percent(total).toFixed(1)
 
 for (const [file, ofFile] of [...lines].sort(([a], [b]) => (a < b ? -1 : 1))) {
   const ofThis = share([...ofFile.values()])
@@ -103,7 +104,7 @@ for (const [file, ofFile] of [...lines].sort(([a], [b]) => (a < b ? -1 : 1))) {
   console.log(`# ${percent(ofThis).toFixed(0).padStart(3)} % ${relative(root, file)}: ${missed}`)
 }
 console.log(
-  `# say: ${percent(total).toFixed(1)} % of ${total.all} lines of TypeScript ran (gate ${GATE} %; ` +
+  `# say: ${reached} % of ${total.all} lines of TypeScript ran (gate ${GATE} %; ` +
     `${alone.toFixed(1)} % without the ${children} child processes)`,
 )
 console.log(`${isEnough ? 'ok' : 'not ok'} 1 - at least ${GATE} % of lines ran\n1..1`)
