@@ -5,7 +5,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <vector>
 
 #include "core/page_bitmap.h"
 
@@ -41,8 +40,12 @@ inline uint64_t Seed(const char* what) {
   return seed;
 }
 
-// Rounds of a long test. TEST_ROUNDS_DIVISOR shortens it, where a sanitizer or an emulator is slow.
+// Rounds of a long test: a tenth under a sanitizer, and what TEST_ROUNDS_DIVISOR makes of it (for
+// emulators).
 inline size_t Rounds(size_t rounds) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  rounds = rounds / 10 + 1;
+#endif
   const char* text = std::getenv("TEST_ROUNDS_DIVISOR");
   const size_t divisor = text == nullptr ? 1 : std::strtoull(text, nullptr, 10);
   return divisor > 1 ? rounds / divisor + 1 : rounds;

@@ -71,17 +71,18 @@ TEST("image: staged chunks are applied in order, and only by Apply") {
   Bytes second = Page(1);
   second[8] = 2;
   CHECK_EQ(Stage(image, Payload([](ChunkWriter& writer) {
-             writer.AddComplete(1, Page(1).data());
-             writer.AddComplete(2, Page(9).data());
-             writer.AddComplete(3, Page(9).data());
-           })),
+                   writer.AddComplete(1, Page(1).data());
+                   writer.AddComplete(2, Page(9).data());
+                   writer.AddComplete(3, Page(9).data());
+                 })),
            3U);
   // A difference from what the first chunk brings, and a page that is zero after all.
   CHECK_EQ(Stage(image, Payload([&](ChunkWriter& writer) {
-             const uint8_t* body = nullptr;
-             CHECK(writer.AddChanged(1, second.data(), Page(1).data(), body) == RecordKind::kWords);
-             writer.AddZero(2);
-           })),
+                   const uint8_t* body = nullptr;
+                   CHECK(writer.AddChanged(1, second.data(), Page(1).data(), body) ==
+                         RecordKind::kWords);
+                   writer.AddZero(2);
+                 })),
            2U);
   CHECK_EQ(image.staged_pages(), 3U);
   CHECK_EQ(image.root(), 0U);
@@ -261,7 +262,7 @@ class Fuzzer {
     Put(bytes, at, &head, sizeof head);
   }
   void PutExtreme(Bytes& bytes, size_t at) {
-    static constexpr uint32_t kExtremes[] = {0,      1,      0x7fff,     0x8000,    0xffff,
+    static constexpr uint32_t kExtremes[] = {0,      1,      0x7fff,     0x8000,     0xffff,
                                              0x0e00, 0x0e01, 0x7fffffff, 0x80000000, 0xffffffff};
     Put(bytes, at, &kExtremes[generator_.Below(std::size(kExtremes))], generator_.OneIn(2) ? 2 : 4);
   }
@@ -327,8 +328,8 @@ TEST("image: a million damaged chunks: refused or not, applied memory does not c
     }
     CHECK(image.staged_pages() <= kPages);
     if (round % 64 == 0) {
-      CHECK_THROWS(RootError, image.staged_pages() > 0 ? image.Apply(root ^ 1)
-                                                       : throw RootError(0, 0));
+      CHECK_THROWS(RootError,
+                   image.staged_pages() > 0 ? image.Apply(root ^ 1) : throw RootError(0, 0));
       image.Discard();
     }
     if (round % 4096 == 0) CHECK(ContentOf(*memory) == before);
@@ -382,7 +383,8 @@ void ApplyWithoutRoom() {
   Image image(memory);
   const auto stage = [&](size_t count) {
     Stage(image, Payload([&](ChunkWriter& writer) {
-            for (size_t page = 0; page < count; ++page) writer.AddComplete(2 * page, Page(1).data());
+            for (size_t page = 0; page < count; ++page)
+              writer.AddComplete(2 * page, Page(1).data());
           }));
   };
   stage(20);

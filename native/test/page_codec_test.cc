@@ -1,5 +1,6 @@
 #include "core/page_codec.h"
 
+#include <algorithm>
 #include <cstring>
 #include <string>
 #include <vector>
@@ -72,7 +73,7 @@ const bool registered = [] {
   ForEachIsa("each single bit of a page", [](const PageOps& ops) {
     const Page zeroes(kPageBytes);
     Page page(kPageBytes);
-    for (size_t bit = 0; bit < kPageBytes * 8; bit += harness::Rounds(101) > 101 ? 1 : 3) {
+    for (size_t bit = 0; bit < kPageBytes * 8; ++bit) {
       page[bit / 8] = static_cast<uint8_t>(1U << bit % 8);
       CHECK(!ops.is_zero(page.data()));
       CHECK(!ops.equal(page.data(), zeroes.data()));

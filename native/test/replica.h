@@ -54,8 +54,7 @@ inline uint64_t RootOf(const std::vector<uint8_t>& content) {
 }
 
 inline std::span<const uint8_t> PayloadOf(const mycelium::Chunk& chunk) {
-  return {chunk.data.get() + mycelium::kChunkHeadBytes,
-          chunk.bytes - mycelium::kChunkHeadBytes};
+  return {chunk.data.get() + mycelium::kChunkHeadBytes, chunk.bytes - mycelium::kChunkHeadBytes};
 }
 
 inline void StageAll(mycelium::Image& image, const std::vector<mycelium::Chunk>& chunks) {

@@ -124,12 +124,12 @@ TEST("source: each encoding is chosen where it belongs, and counted") {
   }
   bench.source.Seed();
   for (size_t page = 0; page < 7; ++page) bench.tracker->written.Set(page);
-  std::memset(bench.Page(0), 0, kPageBytes);      // zero
-  bench.Page(2)[9] ^= 1;                          // words; page 1 is equal
-  generator.Fill(bench.Page(3), kPageBytes);      // raw
-  std::memset(bench.Page(4), 'x', kPageBytes);    // lz4
-  bench.Page(5)[4095] = 1;                        // words, from zeroes
-  CHECK_EQ(bench.source.Capture(), 7U);           // page 6: zeroes as before
+  std::memset(bench.Page(0), 0, kPageBytes);    // zero
+  bench.Page(2)[9] ^= 1;                        // words; page 1 is equal
+  generator.Fill(bench.Page(3), kPageBytes);    // raw
+  std::memset(bench.Page(4), 'x', kPageBytes);  // lz4
+  bench.Page(5)[4095] = 1;                      // words, from zeroes
+  CHECK_EQ(bench.source.Capture(), 7U);         // page 6: zeroes as before
   const Encoding encoding = bench.source.Encode({true, kChunkBytesMin});
   CHECK_EQ(encoding.counts.zero, 1U);
   CHECK_EQ(encoding.counts.equal, 2U);
@@ -155,9 +155,9 @@ TEST("source: holes are not read, not even pages that became holes") {
   Bench bench;
   for (size_t page = 0; page < 64; ++page) bench.Write(page, 5);
   bench.source.Seed();
-  CHECK_EQ(fallocate(bench.memory->fd(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
-                     32 * kPageBytes),
-           0);
+  CHECK_EQ(
+      fallocate(bench.memory->fd(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 32 * kPageBytes),
+      0);
   const size_t allocated = bench.AllocatedBytes();
   for (size_t page = 0; page < kPages; ++page) bench.tracker->written.Set(page);
   CHECK_EQ(bench.source.Capture(), kPages);

@@ -154,9 +154,9 @@ size_t Image::Apply(std::optional<uint64_t> root) {
 bool Image::Allocate(size_t first, size_t end, int mode) const {
   int result;
   do {
-    result = fallocate(memory_->fd(), mode | FALLOC_FL_KEEP_SIZE,
-                       static_cast<off_t>(first * kPageBytes),
-                       static_cast<off_t>((end - first) * kPageBytes));
+    result =
+        fallocate(memory_->fd(), mode | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(first * kPageBytes),
+                  static_cast<off_t>((end - first) * kPageBytes));
   } while (result != 0 && errno == EINTR);
   return result == 0;
 }
@@ -183,8 +183,7 @@ void Image::ZeroPages(size_t first, size_t end) {
   const auto is_zero = [&](size_t page) { return hashes_[page] == 0; };
   while (first < end && is_zero(first)) ++first;
   while (first < end && is_zero(end - 1)) --end;
-  const bool punched =
-      end - first >= kPunchPagesMin && Allocate(first, end, FALLOC_FL_PUNCH_HOLE);
+  const bool punched = end - first >= kPunchPagesMin && Allocate(first, end, FALLOC_FL_PUNCH_HOLE);
   for (size_t page = first; page < end; ++page) {
     if (!punched && !is_zero(page)) std::memset(Page(page), 0, kPageBytes);
     hashes_[page] = 0;

@@ -187,9 +187,9 @@ void RecordReader::TakeBody(PageRecord& out) {
 bool DecompressPage(std::span<const uint8_t> body, uint8_t* page) {
   if (body.empty() || body.size() > kLz4BytesMax) return false;
   // SAFETY: char and uint8_t may alias; sizes are positive, so the function keeps within them.
-  const int bytes = LZ4_decompress_safe(reinterpret_cast<const char*>(body.data()),
-                                        reinterpret_cast<char*>(page),
-                                        static_cast<int>(body.size()), int{kPageBytes});
+  const int bytes =
+      LZ4_decompress_safe(reinterpret_cast<const char*>(body.data()), reinterpret_cast<char*>(page),
+                          static_cast<int>(body.size()), int{kPageBytes});
   return bytes == int{kPageBytes};
 }
 
@@ -199,9 +199,9 @@ PageCompressor::PageCompressor()
 size_t PageCompressor::Compress(const uint8_t* page, uint8_t* out) {
   // SAFETY: char and uint8_t may alias; the state has the size asked for and the alignment of
   // its largest member. A block larger than the room given is not finished: result 0.
-  const int bytes = LZ4_compress_fast_extState(
-      state_.data(), reinterpret_cast<const char*>(page), reinterpret_cast<char*>(out),
-      int{kPageBytes}, int{kLz4BytesMax}, 1);
+  const int bytes = LZ4_compress_fast_extState(state_.data(), reinterpret_cast<const char*>(page),
+                                               reinterpret_cast<char*>(out), int{kPageBytes},
+                                               int{kLz4BytesMax}, 1);
   return static_cast<size_t>(bytes);
 }
 

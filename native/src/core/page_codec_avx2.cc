@@ -35,8 +35,8 @@ TARGET_AVX2 bool IsZeroAvx2(const uint8_t* page) {
 TARGET_AVX2 bool EqualAvx2(const uint8_t* page, const uint8_t* base) {
   for (size_t offset = 0; offset < kPageBytes; offset += 2 * kVectorBytes) {
     const __m256i low = _mm256_xor_si256(Load(page + offset), Load(base + offset));
-    const __m256i high = _mm256_xor_si256(Load(page + offset + kVectorBytes),
-                                          Load(base + offset + kVectorBytes));
+    const __m256i high =
+        _mm256_xor_si256(Load(page + offset + kVectorBytes), Load(base + offset + kVectorBytes));
     const __m256i any = _mm256_or_si256(low, high);
     if (!_mm256_testz_si256(any, any)) return false;
   }
@@ -85,8 +85,8 @@ TARGET_AVX2 size_t DifferenceAvx2(const uint8_t* page, const uint8_t* base, uint
     const uint8_t* theirs = base + block * kBlockBytes;
     const __m256i low = Load(ours);
     const __m256i high = Load(ours + kVectorBytes);
-    const unsigned equal = EqualWords(low, Load(theirs)) |
-                           EqualWords(high, Load(theirs + kVectorBytes)) << 4;
+    const unsigned equal =
+        EqualWords(low, Load(theirs)) | EqualWords(high, Load(theirs + kVectorBytes)) << 4;
     const unsigned changed = equal ^ 0xff;
     if (changed == 0) continue;
     if (static_cast<size_t>(at - out) >= kWordsBytesEnd) return kWordsBytesEnd;

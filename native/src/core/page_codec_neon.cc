@@ -19,15 +19,13 @@ inline uint8x16_t Or4(uint8x16_t a, uint8x16_t b, uint8x16_t c, uint8x16_t d) {
   return vorrq_u8(vorrq_u8(a, b), vorrq_u8(c, d));
 }
 
-inline bool AnyBit(uint8x16_t vector) {
-  return vmaxvq_u32(vreinterpretq_u32_u8(vector)) != 0;
-}
+inline bool AnyBit(uint8x16_t vector) { return vmaxvq_u32(vreinterpretq_u32_u8(vector)) != 0; }
 
 inline uint8x16_t BlockXor(const uint8_t* ours, const uint8_t* theirs) {
   uint8x16_t parts[4];
   for (size_t part = 0; part < 4; ++part) {
-    parts[part] = veorq_u8(vld1q_u8(ours + part * kVectorBytes),
-                           vld1q_u8(theirs + part * kVectorBytes));
+    parts[part] =
+        veorq_u8(vld1q_u8(ours + part * kVectorBytes), vld1q_u8(theirs + part * kVectorBytes));
   }
   return Or4(parts[0], parts[1], parts[2], parts[3]);
 }

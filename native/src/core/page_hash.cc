@@ -1,10 +1,9 @@
 #include "core/page_hash.h"
 
 #define XXH_INLINE_ALL
-#include "xxhash.h"
-
 #include "core/page_bitmap.h"
 #include "core/page_codec.h"
+#include "xxhash.h"
 
 namespace mycelium {
 

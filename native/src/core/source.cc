@@ -182,7 +182,8 @@ Encoding Source::Encode(const EncodeOptions& options) {
 
 ShadowEncoding Source::EncodeShadow(PageBitmap pages, const EncodeOptions& options) const {
   if (!seeded_) throw NotSeededError();
-  if (pages.pages() != this->pages()) throw std::out_of_range("pages must be a set of this memory's pages");
+  if (pages.pages() != this->pages())
+    throw std::out_of_range("pages must be a set of this memory's pages");
   ChunkWriter writer(options);
   PageBitmap left = pages;
   const auto words = pages.words();

@@ -20,8 +20,8 @@ namespace {
 Napi::Value BoottimeMs(const Napi::CallbackInfo& info) {
   timespec now{};
   clock_gettime(CLOCK_BOOTTIME, &now);  // cannot fail: every kernel that Node runs on has the clock
-  return Napi::Number::New(info.Env(), static_cast<double>(now.tv_sec) * 1e3 +
-                                           static_cast<double>(now.tv_nsec) / 1e6);
+  return Napi::Number::New(
+      info.Env(), static_cast<double>(now.tv_sec) * 1e3 + static_cast<double>(now.tv_nsec) / 1e6);
 }
 
 Napi::Value Hash64(const Napi::CallbackInfo& info) {

@@ -126,9 +126,13 @@ void InitImage(Napi::Env env, Napi::Object exports) {
           ImageObject::InstanceMethod<&ImageObject::Close>("close"),
       });
   env.GetInstanceData<AddonData>()->image = Napi::Persistent(constructor);
-  exports.Set("createImage", Napi::Function::New(env, [](const Napi::CallbackInfo& info) {
-    return info.Env().GetInstanceData<AddonData>()->image.New({info[0]});
-  }, "createImage"));
+  exports.Set("createImage",
+              Napi::Function::New(
+                  env,
+                  [](const Napi::CallbackInfo& info) {
+                    return info.Env().GetInstanceData<AddonData>()->image.New({info[0]});
+                  },
+                  "createImage"));
 }
 
 }  // namespace mycelium

@@ -1,5 +1,6 @@
 #include "ram/source.h"
 
+#include <stdexcept>
 #include <utility>
 
 #include "ram/addon_data.h"
@@ -23,6 +24,9 @@ SourceObject::SourceObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<So
   OrThrowJs(info.Env(), [&] {
     const MemoryObject& memory = MemoryObject::Require(info[0], "memory");
     const TrackerObject& tracker = TrackerObject::Require(info[1], "tracker");
+    if (tracker.memory() != memory.core()) {
+      throw std::invalid_argument("tracker must be one of the same memory");
+    }
     tracker_slot_ = tracker.slot();
     state_->core = std::make_shared<Source>(memory.core(), tracker.core());
   });
@@ -66,7 +70,8 @@ Napi::Value SourceObject::Seed(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value SourceObject::Capture(const Napi::CallbackInfo& info) {
-  return Run(info.Env(), [](Source& core) { return core.Capture(); }, CountToJs);
+  return Run(
+      info.Env(), [](Source& core) { return core.Capture(); }, CountToJs);
 }
 
 Napi::Value SourceObject::Encode(const Napi::CallbackInfo& info) {
@@ -135,9 +140,13 @@ void InitSource(Napi::Env env, Napi::Object exports) {
           SourceObject::InstanceMethod<&SourceObject::Close>("close"),
       });
   env.GetInstanceData<AddonData>()->source = Napi::Persistent(constructor);
-  exports.Set("createSource", Napi::Function::New(env, [](const Napi::CallbackInfo& info) {
-    return info.Env().GetInstanceData<AddonData>()->source.New({info[0], info[1]});
-  }, "createSource"));
+  exports.Set("createSource",
+              Napi::Function::New(
+                  env,
+                  [](const Napi::CallbackInfo& info) {
+                    return info.Env().GetInstanceData<AddonData>()->source.New({info[0], info[1]});
+                  },
+                  "createSource"));
 }
 
 }  // namespace mycelium

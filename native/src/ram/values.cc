@@ -23,8 +23,7 @@ Napi::Value BytesToJs(Napi::Env env, const void* data, size_t bytes) {
 }  // namespace
 
 Napi::Uint8Array ReadBytes(const Napi::Value& value, const char* name) {
-  if (!value.IsTypedArray() ||
-      value.As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array) {
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array) {
     ThrowType(value.Env(), name, "a Uint8Array");
   }
   return value.As<Napi::Uint8Array>();
