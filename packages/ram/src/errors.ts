@@ -124,3 +124,17 @@ export class SocketFolderError extends CodedError<'ERR_RAM_SOCKET_FOLDER'> {
     this.folder = folder
   }
 }
+
+/** Whoever answered at the address of a node proved another key than the pinned one. */
+export class PeerKeyError extends CodedError<'ERR_RAM_PEER_KEY'> {
+  override get name(): 'PeerKeyError' {
+    return 'PeerKeyError'
+  }
+  readonly code = 'ERR_RAM_PEER_KEY'
+  readonly node: string
+
+  constructor(node: string, options?: ErrorOptions) {
+    super(`whoever answers at the address of ${node} has another key than the pinned one`, options)
+    this.node = node
+  }
+}

@@ -7,10 +7,10 @@ import {
   numbered,
   numberOf,
   range,
-  rest,
   sendUntilFull,
   take,
   takeNumbers,
+  untilFull,
 } from './bulk-channel-kit.ts'
 import type { BulkChannelSetup } from './bulk-channel-setup.ts'
 
@@ -55,7 +55,7 @@ const closing = [
   caseOf('close refuses calls that still wait, each released once', async (setup) => {
     const { opener, acceptor } = setup
     const sent = sendUntilFull(opener)
-    await rest(() => opener.stats().acceptedBytes)
+    await untilFull(opener)
     const accepted = opener.stats().acceptedBytes / opener.messageBytesMax
     const outcomes = Promise.allSettled(sent)
     const closed = opener.close()
@@ -68,7 +68,7 @@ const closing = [
   }),
   caseOf('abort of a close falls back to abort', async ({ opener, acceptor }) => {
     const sent = Promise.allSettled(sendUntilFull(opener))
-    await rest(() => opener.stats().acceptedBytes)
+    await untilFull(opener)
     const seen = nextEvent(acceptor, 'closed')
     const controller = new AbortController()
     const closed = opener.close({ signal: controller.signal })
@@ -134,7 +134,7 @@ const aborting = [
     const sent = sendUntilFull(opener)
     const seen = nextEvent(acceptor, 'closed')
     const outcomes = Promise.allSettled(sent)
-    await rest(() => opener.stats().acceptedBytes)
+    await untilFull(opener)
     const flushed = expectCode(opener.flush(), 'ERR_BULK_CLOSED')
     const received = opener.receive().next()
     const receivedCode = expectCode(received, 'ERR_BULK_CLOSED')

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import type { BulkChannel, BulkMessage } from '../bulk-channel.ts'
 import type { BulkChannelSetup } from './bulk-channel-setup.ts'
 
-/** Turns of the event loop after which a channel that can move nothing has come to rest. */
+/** Turns of the event loop: more than any channel needs to do something wrong. */
 const TURNS_OF_REST = 200
 
 /** A message of `bytes` that says its number in every 4 bytes, so that any mix-up shows. */
@@ -47,19 +47,35 @@ export function range(first: number, count: number): number[] {
   return Array.from({ length: count }, (_, index) => first + index)
 }
 
-/**
- * Waits until `read` gives the same for many turns of the event loop. Used only before asserting
- * that a bound holds, which is true at any moment: a rest seen too early cannot make a case fail.
- */
-export async function rest(read: () => number): Promise<void> {
-  let last = read()
-  for (let turn = 0; turn < TURNS_OF_REST; turn++) {
-    await new Promise((resolve) => {
-      setImmediate(resolve)
-    })
-    if (read() !== last) turn = 0
-    last = read()
-  }
+/** Waits until `holds()`, which must come true: the runner's time limit is the deadline. */
+export async function until(holds: () => boolean): Promise<void> {
+  while (!holds()) await turn()
+}
+
+/** Gives a channel the chance to do what it must not do. */
+export async function rest(): Promise<void> {
+  for (let turns = 0; turns < TURNS_OF_REST; turns++) await turn()
+}
+
+async function turn(): Promise<void> {
+  await new Promise((resolve) => {
+    setImmediate(resolve)
+  })
+}
+
+/** Bytes of the longest bulk messages that fit a buffer beside the reserve for control. */
+export function fullBytes({ messageBytesMax, bufferBytesMax }: BulkChannel): number {
+  const windowBytes = bufferBytesMax - Math.floor(bufferBytesMax / 16)
+  return Math.floor(windowBytes / messageBytesMax) * messageBytesMax
+}
+
+/** After {@link sendUntilFull}, nobody reading: waits until both buffers are full. */
+export async function untilFull(channel: BulkChannel): Promise<void> {
+  const bytes = fullBytes(channel)
+  await until(() => {
+    const { acceptedBytes, acknowledgedBytes } = channel.stats()
+    return acknowledgedBytes >= bytes && acceptedBytes >= 2 * bytes
+  })
 }
 
 /** The longest control message. */
