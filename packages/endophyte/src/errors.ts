@@ -387,8 +387,9 @@ export class GuardMissingError extends CodedError<'ERR_ENDOPHYTE_NO_GUARD'> {
   readonly code = 'ERR_ENDOPHYTE_NO_GUARD'
   readonly tried: readonly string[]
 
-  constructor(tried: readonly string[], options?: ErrorOptions) {
-    super(`no guard for ${process.platform}-${process.arch}: tried ${tried.join(', ')}`, options)
+  /** @param machine - platform and architecture */
+  constructor(tried: readonly string[], machine: string, options?: ErrorOptions) {
+    super(`no guard for ${machine}: tried ${tried.join(', ')}`, options)
     this.tried = tried
   }
 }

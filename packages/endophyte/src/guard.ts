@@ -113,7 +113,7 @@ export function findGuard(): string {
   try {
     accessSync(path, constants.X_OK)
   } catch (cause) {
-    throw new GuardMissingError([path], { cause })
+    throw new GuardMissingError([path], `${process.platform}-${process.arch}`, { cause })
   }
   return path
 }

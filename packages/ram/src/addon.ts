@@ -154,6 +154,6 @@ export function loadAddon(): RamAddon {
     addon ??= load(root) as RamAddon
     return addon
   } catch (cause) {
-    throw new AddonMissingError(root, { cause })
+    throw new AddonMissingError(root, `${process.platform}-${process.arch}`, { cause })
   }
 }

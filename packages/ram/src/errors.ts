@@ -8,9 +8,9 @@ export class AddonMissingError extends CodedError<'ERR_RAM_NO_ADDON'> {
   readonly code = 'ERR_RAM_NO_ADDON'
   readonly root: string
 
-  constructor(root: string, options?: ErrorOptions) {
-    const platform = `${process.platform}-${process.arch}`
-    super(`no native addon for ${platform}: tried build/Release and prebuilds/ in ${root}`, options)
+  /** @param machine - platform and architecture */
+  constructor(root: string, machine: string, options?: ErrorOptions) {
+    super(`no native addon for ${machine}: tried build/Release and prebuilds/ in ${root}`, options)
     this.root = root
   }
 }
