@@ -4,7 +4,9 @@
  *
  * It serves the first program that loads it: start the program directly, not through a shell.
  * It takes itself out of the environment, so that children of the program do not load it. */
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE
+#endif
 #include "uffd_shim.h"
 
 #include <errno.h>
