@@ -27,6 +27,7 @@ export default defineConfig({
           include: ['packages/*/test/**/*.spec.ts'],
           exclude: [SYSTEM],
           execArgv: ['--conditions=@mycelium/source'], // for what a test starts outside of vite
+          setupFiles: ['scripts/child-coverage-setup.ts'],
           testTimeout: UNIT_TEST_TIMEOUT_MS,
           sequence: { groupOrder: 0 },
         },

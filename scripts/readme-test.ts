@@ -3,11 +3,20 @@
  *
  * - A fenced block that begins with ```ts run is a program: it must end with exit code 0.
  * - A fenced block that begins with ```ts FILE shows `FILE` of the package, word for word.
+ * - Every library shows a program in one of these ways.
  * - Every packages/NAME/examples/*.ts is a program that must end with exit code 0.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  globSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { text } from 'node:stream/consumers'
@@ -42,6 +51,9 @@ async function runProgram(name: string, file: string): Promise<void> {
 async function checkReadme(readme: string): Promise<void> {
   const folder = dirname(join(root, readme))
   const markdown = readFileSync(join(root, readme), 'utf8')
+  // The command has no program to import it.
+  const mustShow = readme !== 'packages/node/README.md'
+  if (mustShow) report(`${readme} shows a program`, /^```ts \S/m.test(markdown))
   for (const [, info = '', code = ''] of markdown.matchAll(/^```ts (\S+)\n(.*?)^```$/gms)) {
     if (info === 'run') {
       // Inside the package, so that it can import the package by its name.
@@ -56,8 +68,10 @@ async function checkReadme(readme: string): Promise<void> {
   }
 }
 
-for (const readme of globSync('packages/*/README.md', { cwd: root }).sort()) {
-  await checkReadme(readme)
+for (const manifest of globSync('packages/*/package.json', { cwd: root }).sort()) {
+  const readme = join(dirname(manifest), 'README.md')
+  report(`${readme} is there`, existsSync(join(root, readme)))
+  if (existsSync(join(root, readme))) await checkReadme(readme)
 }
 for (const example of globSync('packages/*/examples/*.ts', { cwd: root }).sort()) {
   await runProgram(example, join(root, example))
