@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError, Option } from 'commander'
 import { addDemo } from './commands/demo.ts'
+import { addDoctor } from './commands/doctor.ts'
 import { addInternal } from './commands/internal.ts'
 import {
   EXIT_CONFLICT,
@@ -14,7 +15,7 @@ import type { Action, AddCommand, CommandContext, OutputFormat, Streams } from '
 import { EndedError, UsageError, type EndCause } from './errors.ts'
 import { untilEnd } from './lifetime.ts'
 
-const COMMANDS: readonly AddCommand[] = [addDemo, addInternal]
+const COMMANDS: readonly AddCommand[] = [addDemo, addDoctor, addInternal]
 
 /** Codes of errors that are not simply a failure (exit code 1). */
 const EXIT_CODES: ReadonlyMap<string, number> = new Map([
@@ -25,6 +26,7 @@ const EXIT_CODES: ReadonlyMap<string, number> = new Map([
   ['ERR_ENDOPHYTE_QEMU_VERSION', EXIT_NOT_READY],
   ['ERR_ENDOPHYTE_QEMU_FEATURE', EXIT_NOT_READY],
   ['ERR_ENDOPHYTE_NO_COMPILER', EXIT_NOT_READY],
+  ['ERR_ENDOPHYTE_GUEST_IMAGE', EXIT_NOT_READY],
   ['ERR_LEASE_UNAVAILABLE', EXIT_NOT_READY],
   ['ERR_LEASE_HELD', EXIT_CONFLICT],
   ['ERR_LEASE_CHANGED', EXIT_CONFLICT],

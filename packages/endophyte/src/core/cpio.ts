@@ -30,8 +30,8 @@ const TYPE_BITS = {
 
 /**
  * A cpio archive in the "newc" format, as the kernel reads it for an initramfs
- * (Documentation/driver-api/early-userspace/buffer-format.rst). All owners are root, all times 0, so
- * that equal entries give equal bytes. Parents must stand before their children.
+ * (Documentation/driver-api/early-userspace/buffer-format.rst). All owners are root, all times 0,
+ * so that equal entries give equal bytes. Parents must stand before their children.
  *
  * @throws {RangeError} a path is empty, absolute, longer than {@link CPIO_PATH_BYTES_MAX}, or
  *   there twice

@@ -80,7 +80,8 @@ test.each([
 ])('refuses %d bytes of memory', (memoryBytes) => {
   expect(() => buildQemuArguments({ ...machine, memoryBytes }, 'run')).toThrow(
     new RangeError(
-      `memoryBytes must be a multiple of 1048576 from 67108864 to 1099511627776, got ${memoryBytes}`,
+      'memoryBytes must be a multiple of 1048576 from 67108864 to 1099511627776, ' +
+        `got ${memoryBytes}`,
     ),
   )
 })

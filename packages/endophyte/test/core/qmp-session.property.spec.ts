@@ -41,7 +41,7 @@ test('where the bytes are cut does not matter', () => {
   )
 })
 
-test('any bytes: never throws, breaks once at most and last, answers each command once at most', () => {
+test('any bytes: never throws, breaks once and last, answers each command once at most', () => {
   const noise = fc.oneof(
     fc.uint8Array({ maxLength: 60 }),
     line.map((text) => new TextEncoder().encode(`${text}\n`)),

@@ -7,7 +7,8 @@ import {
 } from '../../src/core/qmp-session.ts'
 
 const GREETING =
-  '{"QMP": {"version": {"qemu": {"micro": 22, "minor": 2, "major": 7}, "package": "Debian"}, "capabilities": ["oob"]}}\r\n'
+  '{"QMP": {"version": {"qemu": {"micro": 22, "minor": 2, "major": 7}, "package": "Debian"}, ' +
+  '"capabilities": ["oob"]}}\r\n'
 
 function receive(session: QmpSession, text: string): QmpEffect[] {
   return session.step({ type: 'bytes', bytes: new TextEncoder().encode(text) })

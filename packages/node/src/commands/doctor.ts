@@ -1,0 +1,20 @@
+import { EXIT_NOT_READY, EXIT_OK } from '../constants.ts'
+import type { AddCommand, CommandContext } from '../context.ts'
+import { doctor, renderReport } from '../doctor.ts'
+
+/** Adds `mycelium doctor`. */
+export const addDoctor: AddCommand = (program, act) => {
+  program
+    .command('doctor')
+    .description('Says whether the demo can run on this machine, and what to do if it cannot.')
+    .action(act(runDoctor))
+}
+
+/** With `-o json` the result is `{ok, checks: [{name, status, detail, fix?}]}`. */
+async function runDoctor(_options: object, context: CommandContext): Promise<number> {
+  const { signal, progress, print, format } = context
+  const report = await doctor({ signal, onProgress: progress })
+  if (format === 'json') print(JSON.stringify(report))
+  else for (const line of renderReport(report)) print(line)
+  return report.ok ? EXIT_OK : EXIT_NOT_READY
+}

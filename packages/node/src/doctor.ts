@@ -1,0 +1,118 @@
+import { constants } from 'node:fs'
+import { open, readFile } from 'node:fs/promises'
+import { arch, release } from 'node:os'
+import { prepareGuestImage, probeAccelerator, probeQemu } from '@mycelium/endophyte'
+import type { AbortOptions } from '@mycelium/interface'
+import { createBoottimeClock, createPrimary, createRegion } from '@mycelium/ram'
+import { examine, type DoctorFacts, type DoctorReport, type Finding } from './core/doctor.ts'
+
+export { renderReport } from './core/doctor.ts'
+export type { CheckStatus, DoctorCheck, DoctorReport } from './core/doctor.ts'
+
+export interface DoctorOptions extends AbortOptions {
+  /** Called with one line when something slow begins: the download of the guest image. */
+  readonly onProgress?: (line: string) => void
+}
+
+/** CAP_SYS_PTRACE of linux/capability.h. */
+const CAP_SYS_PTRACE = 19n
+/** A file without a name, as QEMU's device state is kept in; Node has no name for it. */
+const O_TMPFILE = 0o20_000_000 | constants.O_DIRECTORY
+/** The kernel's names of what Node names otherwise. */
+const MACHINES: Readonly<Record<string, string>> = { x64: 'x86_64', arm64: 'aarch64' }
+/** For the self-test of the tracker. */
+const TEST_REGION_BYTES = 1_048_576
+
+/**
+ * Examines this machine. Nothing is installed; the image of the demo guest is put into the cache,
+ * as the demo would, because that alone proves that it can be made. Rejects only on abort.
+ */
+export async function doctor(options: DoctorOptions = {}): Promise<DoctorReport> {
+  options.signal?.throwIfAborted()
+  const [guest, system] = await Promise.all([findGuest(options), findSystem()])
+  options.signal?.throwIfAborted()
+  return examine({ ...guest, ...system })
+}
+
+type GuestFacts = Pick<DoctorFacts, 'qemu' | 'guestImage' | 'accelerator'>
+
+async function findGuest(options: DoctorOptions): Promise<GuestFacts> {
+  const { signal, onProgress } = options
+  const abortable = signal ? { signal } : {}
+  const qemu = await attempt(() => probeQemu(abortable))
+  const image = await attempt(() =>
+    prepareGuestImage({ ...abortable, ...(onProgress && { onProgress }) }),
+  )
+  const accelerator =
+    'value' in qemu && 'value' in image
+      ? await probeAccelerator({ ...abortable, qemu: qemu.value, image: image.value })
+      : undefined
+  return {
+    qemu: map(
+      qemu,
+      ({ binary, version: { major, minor, micro } }) => `${binary} ${major}.${minor}.${micro}`,
+    ),
+    guestImage: map(image, ({ kernelPackage }) => kernelPackage),
+    accelerator: accelerator && { name: accelerator.accelerator, reason: accelerator.reason },
+  }
+}
+
+async function findSystem(): Promise<Omit<DoctorFacts, keyof GuestFacts>> {
+  const [status, memory, scope, maps, clock] = await Promise.all([
+    read('/proc/self/status'),
+    read('/proc/meminfo'),
+    read('/proc/sys/kernel/yama/ptrace_scope'),
+    read('/proc/self/smaps'),
+    read('/sys/devices/system/clocksource/clocksource0/current_clocksource'),
+  ])
+  const capabilities = BigInt(`0x${/^CapEff:\s*([\da-f]+)$/m.exec(status)?.[1] ?? '0'}`)
+  const kilobytes = (text: string, name: string): number | undefined => {
+    const match = new RegExp(`^${name}:\\s*(\\d+) kB$`, 'm').exec(text)
+    return match ? Number(match[1]) * 1_024 : undefined
+  }
+  return {
+    kernelRelease: release(),
+    architecture: MACHINES[arch()] ?? arch(),
+    pageBytes: kilobytes(maps, 'KernelPageSize'),
+    clockSource: clock.trim() || undefined,
+    tracker: await attempt(findTracker),
+    ptraceScope: scope === '' ? undefined : Number(scope),
+    mayTraceAll: (capabilities & (1n << CAP_SYS_PTRACE)) !== 0n,
+    isRoot: process.getuid?.() === 0,
+    memoryAvailableBytes: kilobytes(memory, 'MemAvailable'),
+    memoryFile: await attempt(async () => {
+      const file = await open('/dev/shm', constants.O_RDWR | O_TMPFILE, 0o600)
+      await file.close()
+      return true as const
+    }),
+  }
+}
+
+/** Lets the tracker test itself on a region of our own. */
+async function findTracker(): Promise<{
+  readonly tier: 'async' | 'sync' | 'hash' | 'shadow'
+  readonly rejected: readonly { readonly tier: string; readonly reason: string }[]
+}> {
+  using region = createRegion({ bytes: TEST_REGION_BYTES, name: 'mycelium-doctor' })
+  await using primary = createPrimary({ region, clock: createBoottimeClock() })
+  await primary.start()
+  return primary.tracker
+}
+
+async function attempt<Value>(work: () => Promise<Value>): Promise<Finding<Value>> {
+  try {
+    return { value: await work() }
+  } catch (error) {
+    const problem = error instanceof Error ? error.message : String(error)
+    const fix = (error as { fix?: unknown }).fix
+    return typeof fix === 'string' ? { problem, fix } : { problem }
+  }
+}
+
+function map<From, To>(finding: Finding<From>, change: (value: From) => To): Finding<To> {
+  return 'value' in finding ? { value: change(finding.value) } : finding
+}
+
+async function read(path: string): Promise<string> {
+  return await readFile(path, 'utf8').catch(() => '')
+}
