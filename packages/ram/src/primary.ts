@@ -7,6 +7,7 @@ import {
   CHUNK_BYTES_MAX,
   DETACH_MS_MAX,
   FILL_FACTOR_MAX,
+  JOIN_PAGES_MAX,
   PAGE_BYTES,
 } from './constants.ts'
 import { type Attachment, type EpochName, NO_ATTACHMENT, type Version } from './core/epoch.ts'
@@ -72,6 +73,7 @@ export class PrimaryReplicator extends TypedEventEmitter<Events> implements RamP
     this.#core = new PrimaryCore({
       regionBytes: bytes,
       pages: bytes / PAGE_BYTES,
+      joinPagesMax: JOIN_PAGES_MAX,
       fillBytesMax: bytes * FILL_FACTOR_MAX,
     })
     this.#regionHash = this.#addon.hash64(new TextEncoder().encode(config.name))

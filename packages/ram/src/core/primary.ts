@@ -8,7 +8,7 @@
  * went away: one that returns with a known version gets only those pages.
  */
 import type { NodeId } from '@mycelium/interface'
-import { JOIN_PAGES_MAX, LOST_BACKUPS_MAX, RESYNC_MAX } from '../constants.ts'
+import { LOST_BACKUPS_MAX, RESYNC_MAX } from '../constants.ts'
 import { ImageError, OrderError, RefusedError, RegionError } from '../errors.ts'
 import { type EpochName, formatName, sameName, sameVersion, type Version } from './epoch.ts'
 import { addDiffering, countPages, pageSetBytes, unite } from './page-set.ts'
@@ -115,6 +115,8 @@ interface LostBackup {
 export interface PrimaryConfig {
   readonly regionBytes: number
   readonly pages: number
+  /** A backup that lacks no more joins with the next epoch. */
+  readonly joinPagesMax: number
   /** Bytes of fill after which a backup joins whatever it lacks. */
   readonly fillBytesMax: number
 }
@@ -256,7 +258,7 @@ export class PrimaryCore {
   /** A backup that returned with a known version. */
   #resume(id: NodeId, backup: Backup): PrimaryEffect[] {
     // So few that the next epoch brings them, the image stays an epoch meanwhile.
-    const isFew = countPages(backup.missing) <= JOIN_PAGES_MAX
+    const isFew = countPages(backup.missing) <= this.#config.joinPagesMax
     if (!isFew) backup.applied = undefined
     return [
       ...this.#enter(id, backup, 'filling'),
@@ -282,7 +284,7 @@ export class PrimaryCore {
   #isReady(backup: Backup): boolean {
     return (
       backup.filledBytes >= this.#config.fillBytesMax ||
-      countPages(backup.missing) <= JOIN_PAGES_MAX
+      countPages(backup.missing) <= this.#config.joinPagesMax
     )
   }
 
@@ -304,7 +306,7 @@ export class PrimaryCore {
         continue
       }
       // Before what this epoch changed, which travels in any case: a writer that changes more than
-      // JOIN_PAGES_MAX pages in every epoch would keep it out for ever.
+      // `joinPagesMax` pages in every epoch would keep it out for ever.
       const isJoining = backup.phase === 'filling' && !backup.isFilling && this.#isReady(backup)
       unite(backup.missing, changed)
       if (!isJoining) continue

@@ -1,10 +1,11 @@
 import type { NodeId } from '@mycelium/interface'
 import { describe, expect, it } from 'vitest'
-import { JOIN_PAGES_MAX, LOST_BACKUPS_MAX, RESYNC_MAX } from '../../src/constants.ts'
+import { LOST_BACKUPS_MAX, RESYNC_MAX } from '../../src/constants.ts'
 import type { Version } from '../../src/core/epoch.ts'
 import { PrimaryCore, type PrimaryEffect } from '../../src/core/primary.ts'
 
-const PAGES = 3 * JOIN_PAGES_MAX
+const JOIN_PAGES_MAX = 16
+const PAGES = 64
 const BYTES = PAGES * 4096
 const A = 'a' as NodeId
 const B = 'b' as NodeId
@@ -25,7 +26,12 @@ const FEW = pageSet(0, 3)
 const MANY = pageSet(0, JOIN_PAGES_MAX + 1)
 
 const make = (): PrimaryCore =>
-  new PrimaryCore({ regionBytes: BYTES, pages: PAGES, fillBytesMax: 4 * BYTES })
+  new PrimaryCore({
+    regionBytes: BYTES,
+    pages: PAGES,
+    joinPagesMax: JOIN_PAGES_MAX,
+    fillBytesMax: 4 * BYTES,
+  })
 const types = (effects: readonly PrimaryEffect[]): string[] =>
   effects.map((effect) => (effect.type === 'phase' ? effect.phase : effect.type))
 const only = <Type extends PrimaryEffect['type']>(
