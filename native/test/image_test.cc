@@ -35,7 +35,7 @@ std::shared_ptr<Memory> NewMemory(size_t pages = kPages) {
 // A chunk's payload of what `add` puts into it.
 template <typename F>
 Bytes Payload(F add) {
-  ChunkWriter writer({false, size_t{1} << 20});
+  ChunkWriter writer({false, size_t{1} << 20}, std::make_shared<ChunkPool>());
   add(writer);
   writer.Flush();
   const std::vector<Chunk> chunks = writer.TakeChunks();
@@ -257,8 +257,8 @@ class Fuzzer {
     if (bytes.size() >= count) std::memcpy(&bytes[std::min(at, bytes.size() - count)], data, count);
   }
   void PutHead(Bytes& bytes, size_t at) {
-    const uint32_t head =
-        static_cast<uint32_t>(generator_.Below(5) | generator_.Below(kPages + 2) << 3);
+    const size_t kind = generator_.Below(5);
+    const uint32_t head = static_cast<uint32_t>(kind | generator_.Below(kPages + 2) << 3);
     Put(bytes, at, &head, sizeof head);
   }
   void PutExtreme(Bytes& bytes, size_t at) {
@@ -275,7 +275,7 @@ class Fuzzer {
 std::vector<Bytes> Corpus(Generator& generator) {
   std::vector<Bytes> corpus;
   for (size_t index = 0; index < 64; ++index) {
-    ChunkWriter writer({generator.OneIn(2), size_t{1} << 20});
+    ChunkWriter writer({generator.OneIn(2), size_t{1} << 20}, std::make_shared<ChunkPool>());
     size_t page = generator.Below(8);
     for (size_t count = generator.Below(5) + 1; count > 0; --count) {
       Bytes content = Page(static_cast<uint8_t>(generator.Below(3)));

@@ -239,7 +239,7 @@ TEST("chunk writer: chunks keep their bound, and hold every page once") {
   const std::vector<size_t> bounds = {kChunkBytesMin, kChunkBytesMin + 1, 20000, 1 << 20};
   for (const size_t bound : bounds) {
     for (const bool lz4 : {false, true}) {
-      ChunkWriter writer({lz4, bound});
+      ChunkWriter writer({lz4, bound}, std::make_shared<ChunkPool>());
       Page page(kPageBytes);
       size_t next = 0;
       std::vector<size_t> written;
@@ -278,8 +278,10 @@ TEST("chunk writer: chunks keep their bound, and hold every page once") {
 }
 
 TEST("chunk writer: refuses bounds out of range") {
-  CHECK_THROWS(std::out_of_range, ChunkWriter({false, kChunkBytesMin - 1}));
-  CHECK_THROWS(std::out_of_range, ChunkWriter({false, kChunkBytesMax + 1}));
+  CHECK_THROWS(std::out_of_range,
+               ChunkWriter({false, kChunkBytesMin - 1}, std::make_shared<ChunkPool>()));
+  CHECK_THROWS(std::out_of_range,
+               ChunkWriter({false, kChunkBytesMax + 1}, std::make_shared<ChunkPool>()));
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include "core/chunk_writer.h"
 
+#include <cstdlib>
 #include <cstring>
 #include <new>
 #include <stdexcept>
@@ -10,18 +11,18 @@
 
 namespace mycelium {
 
-ChunkWriter::ChunkWriter(const EncodeOptions& options) : options_(options) {
+ChunkWriter::ChunkWriter(const EncodeOptions& options, std::shared_ptr<ChunkPool> pool)
+    : options_(options), pool_(std::move(pool)) {
   if (options.chunk_bytes_max < kChunkBytesMin || options.chunk_bytes_max > kChunkBytesMax) {
     throw std::out_of_range("bound on a chunk: " + std::to_string(options.chunk_bytes_max));
   }
+  if (options.lz4) compressor_.emplace();
 }
 
 void ChunkWriter::MakeRoom() {
   if (IsFull()) Flush();
   if (data_ != nullptr) return;
-  // Large blocks come from mmap: what is not written costs nothing until Flush cuts it off.
-  data_.reset(static_cast<uint8_t*>(std::malloc(options_.chunk_bytes_max)));
-  if (data_ == nullptr) throw std::bad_alloc();
+  data_ = pool_->Take(options_.chunk_bytes_max);
   capacity_ = options_.chunk_bytes_max;
   std::memset(data_.get(), 0, kChunkHeadBytes);
   at_ = kChunkHeadBytes;
@@ -59,8 +60,8 @@ void ChunkWriter::AddZero(size_t page) {
 void ChunkWriter::AddComplete(size_t page, const uint8_t* content) {
   MakeRoom();
   uint8_t* const body = data_.get() + at_ + kRecordHeadBytes;
-  if (options_.lz4) {
-    const size_t bytes = compressor_.Compress(content, body + sizeof(uint16_t));
+  if (compressor_.has_value()) {
+    const size_t bytes = compressor_->Compress(content, body + sizeof(uint16_t));
     if (bytes > 0) {
       PutHead(RecordKind::kLz4, page);
       const uint16_t size = static_cast<uint16_t>(bytes);
@@ -99,23 +100,25 @@ RecordKind ChunkWriter::AddChanged(size_t page, const uint8_t* content, const ui
 }
 
 void ChunkWriter::Flush() {
-  if (data_ == nullptr) return;
-  zero_run_at_ = 0;
-  if (pages_ > 0) {
-    Chunk chunk;
-    chunk.bytes = at_;
-    chunk.pages = pages_;
-    chunk.checksum = HashBytes({data_.get() + kChunkHeadBytes, at_ - kChunkHeadBytes});
-    // Shrinking; should it fail all the same, the larger block is as good.
-    if (uint8_t* const shrunk = static_cast<uint8_t*>(std::realloc(data_.get(), at_))) {
-      static_cast<void>(data_.release());
-      data_.reset(shrunk);
-    }
-    chunk.data = std::move(data_);
-    chunks_.push_back(std::move(chunk));
-  }
+  if (data_ != nullptr && pages_ > 0) Finish();
   data_.reset();
-  at_ = 0;
+  zero_run_at_ = 0;
+}
+
+void ChunkWriter::Finish() {
+  Chunk chunk;
+  chunk.bytes = at_;
+  chunk.pages = pages_;
+  chunk.checksum = HashBytes({data_.get() + kChunkHeadBytes, at_ - kChunkHeadBytes});
+  if (at_ <= capacity_ / 2) {
+    // A copy of the right size, or a few records would hold on to a large buffer.
+    chunk.data.reset(static_cast<uint8_t*>(std::malloc(at_)));
+    if (chunk.data == nullptr) throw std::bad_alloc();
+    std::memcpy(chunk.data.get(), data_.get(), at_);
+  } else {
+    chunk.data = std::move(data_);
+  }
+  chunks_.push_back(std::move(chunk));
 }
 
 }  // namespace mycelium

@@ -3,10 +3,12 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <memory>
+#include <optional>
+#include <utility>
 #include <vector>
 
+#include "core/chunk_pool.h"
 #include "core/page_codec.h"
 
 namespace mycelium {
@@ -18,12 +20,8 @@ inline constexpr size_t kChunkBytesMin = 8192;
 // Bound on what one chunk may be asked to be: payload sizes stay far inside of 32 bits.
 inline constexpr size_t kChunkBytesMax = size_t{1} << 30;
 
-struct FreeDeleter {
-  void operator()(uint8_t* bytes) const { std::free(bytes); }
-};
-
 struct Chunk {
-  std::unique_ptr<uint8_t, FreeDeleter> data;
+  ChunkBuffer data;
   size_t bytes = 0;  // kChunkHeadBytes of zeroes, then the payload
   size_t pages = 0;
   uint64_t checksum = 0;  // HashBytes of the payload
@@ -45,7 +43,7 @@ struct EncodeOptions {
 class ChunkWriter {
  public:
   // Throws std::out_of_range if the bound is outside of kChunkBytesMin .. kChunkBytesMax.
-  explicit ChunkWriter(const EncodeOptions& options);
+  ChunkWriter(const EncodeOptions& options, std::shared_ptr<ChunkPool> pool);
 
   // Pages must come in ascending order. All throw std::bad_alloc.
   void AddZero(size_t page);
@@ -60,7 +58,7 @@ class ChunkWriter {
   bool IsFull() const { return data_ != nullptr && capacity_ - at_ < kRoomBytes; }
   const EncodingCounts& counts() const { return counts_; }
   EncodingCounts& counts() { return counts_; }
-  // Ends the current chunk, if any.
+  // Ends the current chunk, if any. Throws std::bad_alloc.
   void Flush();
   std::vector<Chunk> TakeChunks() { return std::move(chunks_); }
 
@@ -69,12 +67,14 @@ class ChunkWriter {
   static constexpr size_t kRoomBytes = kRecordBytesMax + sizeof(uint16_t);
 
   void MakeRoom();
+  void Finish();
   void PutHead(RecordKind kind, size_t page);
 
   EncodeOptions options_;
-  PageCompressor compressor_;
+  std::shared_ptr<ChunkPool> pool_;
+  std::optional<PageCompressor> compressor_;
   const PageOps& ops_ = BestPageOps();
-  std::unique_ptr<uint8_t, FreeDeleter> data_;
+  ChunkBuffer data_;
   size_t capacity_ = 0;
   size_t at_ = 0;
   size_t pages_ = 0;

@@ -16,6 +16,9 @@ namespace {
 
 alignas(64) constexpr uint8_t kZeroPage[kPageBytes] = {};
 
+// Buffers for chunks that so many epochs had no use for are given back.
+constexpr size_t kEncodingsPerTrim = 16;
+
 // st_blocks counts in these, whatever the block size of the file system (stat(2)).
 constexpr size_t kStatBlockBytes = 512;
 
@@ -169,8 +172,9 @@ void Source::EncodePage(size_t page, ChunkWriter& writer, PageBitmap& changed) {
 
 Encoding Source::Encode(const EncodeOptions& options) {
   if (!seeded_) throw NotSeededError();
-  ChunkWriter writer(options);
+  ChunkWriter writer(options, pool_);
   PageBitmap changed(pages());
+  if (++encodings_ % kEncodingsPerTrim == 0) pool_->Trim();
   seeded_ = false;  // the shadow moves on while chunks can still be lost for lack of memory
   staging_.pages().ForEach([&](size_t page) { EncodePage(page, writer, changed); });
   writer.Flush();
@@ -184,7 +188,7 @@ ShadowEncoding Source::EncodeShadow(PageBitmap pages, const EncodeOptions& optio
   if (!seeded_) throw NotSeededError();
   if (pages.pages() != this->pages())
     throw std::out_of_range("pages must be a set of this memory's pages");
-  ChunkWriter writer(options);
+  ChunkWriter writer(options, pool_);
   PageBitmap left = pages;
   const auto words = pages.words();
   for (size_t index = 0; index < words.size() && !writer.IsFull(); ++index) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/anonymous_memory.h"
+#include "core/chunk_pool.h"
 #include "core/chunk_writer.h"
 #include "core/failure.h"
 #include "core/memory.h"
@@ -88,6 +89,8 @@ class Source {
   PageBitmap populated_;  // known to have been populated: reading them allocates nothing
   size_t populated_count_ = 0;
   bool seeded_ = false;
+  std::shared_ptr<ChunkPool> pool_ = std::make_shared<ChunkPool>();
+  size_t encodings_ = 0;
 };
 
 }  // namespace mycelium

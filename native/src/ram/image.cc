@@ -12,6 +12,9 @@ namespace mycelium {
 
 namespace {
 
+// A larger buffer is not kept from one chunk to the next.
+constexpr size_t kPayloadBytesKept = size_t{16} << 20;
+
 // What a call leaves behind, told to the thread of the environment.
 struct Outcome {
   size_t pages;
@@ -69,6 +72,13 @@ Napi::Value ImageObject::StagedPages(const Napi::CallbackInfo& info) {
   return CountToJs(info.Env(), state_->staged_pages);
 }
 
+std::shared_ptr<ImageObject::Payload> ImageObject::TakePayload(const Napi::Uint8Array& bytes) {
+  if (slot_->busy()) return nullptr;  // the call will be refused
+  if (payload_->capacity() > kPayloadBytesKept) *payload_ = Payload();
+  payload_->assign(bytes.Data(), bytes.Data() + bytes.ByteLength());
+  return payload_;
+}
+
 Napi::Value ImageObject::Stage(const Napi::CallbackInfo& info) {
   const Napi::Uint8Array bytes = ReadBytes(info[0], "payload");
   const uint64_t checksum = ReadU64(info[1], "checksum");
@@ -77,11 +87,10 @@ Napi::Value ImageObject::Stage(const Napi::CallbackInfo& info) {
                                                 std::to_string(kChunkBytesMax) + " bytes, got " +
                                                 std::to_string(bytes.ByteLength()));
   }
-  std::vector<uint8_t> payload(bytes.Data(), bytes.Data() + bytes.ByteLength());
   return Run(
       info.Env(),
-      [payload = std::move(payload), checksum](Image& core) {
-        return core.Stage(payload, checksum);
+      [payload = TakePayload(bytes), checksum](Image& core) {
+        return core.Stage(*payload, checksum);
       },
       [](Napi::Env, Napi::Object&, const Outcome&) {});
 }

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "core/image.h"
 #include "ram/promise_worker.h"
@@ -25,6 +26,10 @@ class ImageObject : public Napi::ObjectWrap<ImageObject> {
     uint64_t root = 0;
     size_t staged_pages = 0;
   };
+  // What `stage` copies to, used again: fresh memory costs more than the copy. Belongs to the call
+  // at work while there is one.
+  using Payload = std::vector<uint8_t>;
+  std::shared_ptr<Payload> TakePayload(const Napi::Uint8Array& bytes);
 
   friend void InitImage(Napi::Env env, Napi::Object exports);
 
@@ -42,6 +47,7 @@ class ImageObject : public Napi::ObjectWrap<ImageObject> {
 
   std::shared_ptr<State> state_ = std::make_shared<State>();
   std::shared_ptr<CallSlot> slot_ = std::make_shared<CallSlot>();
+  std::shared_ptr<Payload> payload_ = std::make_shared<Payload>();
 };
 
 // Adds createImage.

@@ -1,8 +1,8 @@
 #include "ram/values.h"
 
 #include <cmath>
-#include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <string>
 #include <utility>
 
@@ -98,9 +98,11 @@ Napi::Value CountsToJs(Napi::Env env, const EncodingCounts& counts) {
 
 Napi::Value ChunkToJs(Napi::Env env, Chunk chunk) {
   // Node accounts for the bytes of an external buffer as for its own.
-  const auto buffer = Napi::ArrayBuffer::New(env, chunk.data.get(), chunk.bytes,
-                                             [](Napi::Env, void* data) { std::free(data); });
-  static_cast<void>(chunk.data.release());
+  auto owner = std::make_unique<ChunkBuffer>(std::move(chunk.data));
+  const auto buffer = Napi::ArrayBuffer::New(
+      env, owner->get(), chunk.bytes, [](Napi::Env, void*, ChunkBuffer* held) { delete held; },
+      owner.get());
+  static_cast<void>(owner.release());
   Napi::Object out = Napi::Object::New(env);
   out.Set("bytes", Napi::Uint8Array::New(env, chunk.bytes, buffer, 0));
   out.Set("pages", Napi::Number::New(env, static_cast<double>(chunk.pages)));
