@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import type { ChildProcess, StdioOptions } from 'node:child_process'
-import { accessSync, constants } from 'node:fs'
+import { accessSync, constants, readFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
@@ -25,6 +25,8 @@ const VERSION = 1n
 const RELEASE_OFFSET = 128
 const RELEASE_BYTES_MAX = 1024
 const NS_PER_MS = 1_000_000
+/** How often a dying program without a guard is looked at. */
+const GONE_POLL_MS = 5
 
 /** Indices of the 64-bit words. */
 const WORD = {
@@ -101,7 +103,7 @@ export interface GuardedProcess {
   setReleaseMessage(message: Uint8Array | undefined): void
   /** Kills the program (SIGKILL) by way of the guard. Idempotent. */
   kill(): void
-  /** When the program is dead and reaped. Never rejects. */
+  /** When the program is dead: it executes nothing any more. Never rejects. */
   readonly exited: Promise<GuardedExit>
 }
 
@@ -146,7 +148,10 @@ export async function spawnGuarded(init: GuardedInit): Promise<GuardedProcess> {
   const exited = new Promise<GuardedExit>((resolve) => {
     guard.once('exit', (code, signal) => {
       const reason = REASONS[Number(load(words, WORD.reason))] ?? 'unknown'
-      resolve({ code, signal, reason })
+      const exit = { code, signal, reason }
+      const isReaped = load(words, WORD.diedAtNs) !== 0n
+      if (isReaped) resolve(exit)
+      else untilGone(Number(load(words, WORD.childPid)), () => resolve(exit))
     })
   })
   await untilReady(guard, guard.stdio[readyFd] as Readable, words)
@@ -168,6 +173,27 @@ function preparePage({ buffer }: DeadlinePage): BigUint64Array {
   Atomics.store(words, WORD.version, VERSION)
   Atomics.store(words, WORD.magic, MAGIC)
   return words
+}
+
+/**
+ * A guard that was killed did not see the end of its program. The kernel kills that with it, but a
+ * moment later, and until then nobody may be told that it is dead.
+ */
+function untilGone(pid: number, callback: () => void): void {
+  if (isGone(pid)) callback()
+  else setTimeout(() => untilGone(pid, callback), GONE_POLL_MS)
+}
+
+/** A zombie executes nothing, once none of its threads is left. */
+function isGone(pid: number): boolean {
+  if (pid === 0) return true // it was never started
+  try {
+    const line = readFileSync(`/proc/${pid}/stat`, 'latin1')
+    const state = line.charAt(line.lastIndexOf(')') + 2)
+    return state === 'Z' && readdirSync(`/proc/${pid}/task`).length === 1
+  } catch {
+    return true
+  }
 }
 
 /** The guard says one byte when the program runs; if it cannot, it ends. */

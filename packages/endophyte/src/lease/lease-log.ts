@@ -1,13 +1,15 @@
 /**
  * Durable entries of the lease server: one file, a header and then frames.
  *
- * Header: "MYCLEASE", u32 version, u32 salt (random per file). Frame: u32 length of the payload,
- * u32 number (from 1, growing by one), u32 CRC-32 over salt, length, number and payload; the
- * payload is a CBOR array of entries, one frame per group commit. All integers big-endian.
+ * Header: "MYCLEASE", u32 version, u32 salt (random per file), u32 count of the frames that the file
+ * was made with, u32 CRC-32 of all that. Frame: u32 length of the payload, u32 number (from 1,
+ * growing by one), u32 CRC-32 over salt, length, number and payload; the payload is a CBOR array of
+ * entries, one frame per group commit. All integers big-endian.
  *
  * A frame is acknowledged after fdatasync, and the next one is begun only then. So damage that no
  * valid frame follows was never acknowledged (a torn tail: cut off), and damage that one follows
- * was (refused). Compaction writes a new file with all entries beside the old one and renames it.
+ * was (refused), like damage in what the file was made with. Damage in the very last frame cannot be
+ * told from a torn one. Compaction writes a new file with all entries beside the old one and renames it.
  */
 import { randomBytes } from 'node:crypto'
 import { open, readFile, rename, rm } from 'node:fs/promises'
@@ -27,11 +29,11 @@ const COMPACT_BYTES_MIN = 2 ** 18
 /** Compacts when the log has grown to so many times its size after the last compaction. */
 const COMPACT_GROWTH = 4
 /** A log that cannot be compacted (full disk) grows no further: 4,096 entries take under 32 MiB. */
-export const LOG_BYTES_MAX = 2 ** 27
+export const LOG_BYTES_MAX: number = 2 ** 27
 
 const MAGIC = Buffer.from('MYCLEASE')
 const VERSION = 1
-const HEAD_BYTES = 16
+const HEAD_BYTES = 24
 const FRAME_HEAD_BYTES = 12
 const FILE_NAME = 'leases.log'
 const TEMPORARY_NAME = 'leases.log.new'
@@ -71,13 +73,14 @@ export class LeaseLog {
       throw error
     })
     if (bytes === undefined) {
-      const log = new LeaseLog(folder, await createFile(folder, Buffer.alloc(0)))
+      const log = new LeaseLog(folder, await createFile(folder, []))
       return { log, recovery: { tornBytes: 0 } }
     }
     const file = await open(path, 'r+')
     try {
-      const log = new LeaseLog(folder, { file, salt: readHead(path, bytes), length: HEAD_BYTES })
-      log.#recover(path, bytes)
+      const { salt, frames } = readHead(path, bytes)
+      const log = new LeaseLog(folder, { file, salt, length: HEAD_BYTES })
+      log.#recover(path, bytes, frames)
       const tornBytes = bytes.length - log.#length
       if (tornBytes > 0) {
         await file.truncate(log.#length)
@@ -173,7 +176,7 @@ export class LeaseLog {
     // Whether it works or not, the next try comes only after more growth.
     this.#compactedLength = this.#length
     try {
-      const created = await createFile(this.#folder, Buffer.concat(frames), salt)
+      const created = await createFile(this.#folder, frames, salt)
       await this.#file.close()
       this.#file = created.file
       this.#salt = salt
@@ -191,7 +194,8 @@ export class LeaseLog {
     await this.#file.close()
   }
 
-  #recover(path: string, bytes: Buffer): void {
+  /** @param framesMin - durable since the file has its name */
+  #recover(path: string, bytes: Buffer, framesMin: number): void {
     for (;;) {
       const frame = frameAt(bytes, this.#length, this.#salt)
       if (frame === undefined || frame.number !== this.#number + 1) break
@@ -205,8 +209,12 @@ export class LeaseLog {
       this.#number = frame.number
       this.#length = frame.end
     }
+    if (this.#number < framesMin) {
+      const what = `${this.#number} of ${framesMin} first records are valid`
+      throw new LeaseLogCorruptError(path, this.#length, what)
+    }
     this.#compactedLength = this.#length
-    for (let offset = this.#length + 1; offset < bytes.length; offset++) {
+    for (let offset = this.#length; offset < bytes.length; offset++) {
       const later = frameAt(bytes, offset, this.#salt)
       if (later === undefined || later.number <= this.#number) continue
       throw new LeaseLogCorruptError(path, this.#length, `a valid record follows at ${offset}`)
@@ -216,28 +224,37 @@ export class LeaseLog {
 
 class FolderSyncError extends Error {}
 
-function readHead(path: string, bytes: Buffer): number {
+function readHead(path: string, bytes: Buffer): { salt: number; frames: number } {
   if (bytes.length < HEAD_BYTES || !bytes.subarray(0, MAGIC.length).equals(MAGIC)) {
     throw new LeaseLogCorruptError(path, 0, 'no header of a lease log')
   }
-  const version = bytes.readUInt32BE(MAGIC.length)
+  const [version, salt, frames, sum] = [8, 12, 16, 20].map((offset) => bytes.readUInt32BE(offset))
+  if (sum !== crc32(bytes.subarray(0, 20))) {
+    throw new LeaseLogCorruptError(path, 0, 'checksum of the header')
+  }
   if (version !== VERSION) {
     throw new LeaseLogCorruptError(path, MAGIC.length, `version ${version}, expected ${VERSION}`)
   }
-  return bytes.readUInt32BE(MAGIC.length + 4)
+  return { salt: salt ?? 0, frames: frames ?? 0 }
+}
+
+function sealHead(salt: number, frames: number): Buffer {
+  const head = Buffer.alloc(HEAD_BYTES)
+  MAGIC.copy(head)
+  head.writeUInt32BE(VERSION, 8)
+  head.writeUInt32BE(salt, 12)
+  head.writeUInt32BE(frames, 16)
+  head.writeUInt32BE(crc32(head.subarray(0, 20)), 20)
+  return head
 }
 
 /** Whole and flushed under its final name, or not at all. */
 async function createFile(
   folder: string,
-  frames: Buffer,
+  frames: readonly Buffer[],
   salt: number = randomBytes(4).readUInt32BE(),
 ): Promise<{ file: FileHandle; salt: number; length: number }> {
-  const head = Buffer.alloc(HEAD_BYTES)
-  MAGIC.copy(head)
-  head.writeUInt32BE(VERSION, MAGIC.length)
-  head.writeUInt32BE(salt, MAGIC.length + 4)
-  const bytes = Buffer.concat([head, frames])
+  const bytes = Buffer.concat([sealHead(salt, frames.length), ...frames])
   const file = await open(join(folder, TEMPORARY_NAME), 'w+', 0o600)
   try {
     await writeAll(file, bytes, 0)
