@@ -23,7 +23,7 @@ import type { ChannelConfig } from './channel-config.ts'
 import { ChannelLink } from './channel-link.ts'
 import { encodeFrame, encodeHello, type WireFrame } from './channel-wire.ts'
 import { Session, windowBytes } from './core/session.ts'
-import { SENDS_WAITING_MAX } from './core/session-constants.ts'
+import { FRAGMENT_BYTES_MAX, SENDS_WAITING_MAX } from './core/session-constants.ts'
 import type { SessionEffect, SessionEnd, SessionInput, SessionState } from './core/session-types.ts'
 import { createDeferred } from './deferred.ts'
 import { ReceiveQueue } from './receive-queue.ts'
@@ -96,7 +96,8 @@ export class DuplexChannel extends TypedEventEmitter<Events> implements BulkChan
     this.remote = identity.remote
     this.purpose = identity.purpose
     const allocate = (bytes: number): Uint8Array => Buffer.allocUnsafeSlow(bytes)
-    this.#session = new Session({ random: deps.random, allocate }, config)
+    const sessionConfig = { ...config, fragmentBytes: FRAGMENT_BYTES_MAX }
+    this.#session = new Session({ random: deps.random, allocate }, sessionConfig)
     this.#queue = new ReceiveQueue((priority, bytes) => {
       this.#step({ type: 'consumed', priority, bytes })
     })

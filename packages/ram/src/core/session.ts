@@ -1,7 +1,7 @@
 import type { BulkPriority, MonotonicMs, Random } from '@mycelium/interface'
 import { IncomingLane } from './incoming-lane.ts'
 import { OutgoingLane } from './outgoing-lane.ts'
-import { CONTROL_SHARE, FRAGMENT_BYTES_MAX } from './session-constants.ts'
+import { CONTROL_SHARE } from './session-constants.ts'
 import type {
   OutgoingMessage,
   ReceivedFrame,
@@ -27,6 +27,8 @@ export interface SessionConfig extends SessionLimits {
   /** Wait before the second attempt of a row; doubles up to `backoffMsMax`. */
   readonly backoffMs: number
   readonly backoffMsMax: number
+  /** Bytes of message in one frame; the shells use FRAGMENT_BYTES_MAX. */
+  readonly fragmentBytes: number
 }
 
 export interface SessionDeps {
@@ -506,7 +508,8 @@ export class Session<Message extends OutgoingMessage> {
 
   #nextData(): SessionFrame | undefined {
     const { control, bulk } = this.#outgoing
-    return control.next(FRAGMENT_BYTES_MAX) ?? bulk.next(FRAGMENT_BYTES_MAX)
+    const { fragmentBytes } = this.#config
+    return control.next(fragmentBytes) ?? bulk.next(fragmentBytes)
   }
 
   #nextEnd(): SessionFrame | undefined {
