@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <system_error>
 #include <vector>
@@ -24,6 +25,7 @@ class ToldTracker : public mycelium::DirtyTracker {
   mycelium::TrackerTier tier() const override { return mycelium::TrackerTier::kShadow; }
   void Scan(mycelium::PageBitmap& out) override {
     ++scans;
+    if (on_scan) on_scan();
     if (fails) throw std::system_error(ESRCH, std::generic_category(), "scan");
     written.ForEach([&](size_t page) { out.Set(page); });
     written.ClearAll();
@@ -31,6 +33,7 @@ class ToldTracker : public mycelium::DirtyTracker {
 
   mycelium::PageBitmap written;
   int scans = 0;
+  std::function<void()> on_scan;  // a writer at the worst moment
   bool fails = false;
 };
 

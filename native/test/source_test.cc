@@ -79,6 +79,24 @@ TEST("source: a seed arms the tracker, copies what is populated, allocates nothi
   CHECK_EQ(bench.source.Capture(), 0U);  // what the seed's scan found is not found again
 }
 
+// A write before the tracker is armed is not reported: the copy must have it.
+TEST("source: a seed copies only after the tracker is armed") {
+  Bench bench;
+  bench.tracker->on_scan = [&] { bench.Page(6)[0] = 1; };
+  bench.source.Seed();
+  CHECK_EQ(Members(bench.source.ShadowPages()), (Numbers{6}));
+}
+
+TEST("source: a capture copies only after its scan") {
+  Bench bench;
+  bench.source.Seed();
+  bench.Write(6, 1);
+  bench.tracker->on_scan = [&] { bench.Page(6)[5] = 2; };
+  bench.source.Capture();
+  bench.source.Encode({});
+  CHECK_EQ(bench.source.root(), RootOf(ContentOf(*bench.memory)));
+}
+
 TEST("source: a second seed takes the memory as it is, zeroes included") {
   Bench bench;
   for (size_t page = 0; page < kPages; ++page) bench.Write(page, 5);

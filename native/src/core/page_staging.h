@@ -38,6 +38,8 @@ class PageStaging {
   void Assign(size_t page, Slot slot);
   // No page is staged any more.
   void Clear();
+  // What is taken from the system for contents.
+  size_t memory_bytes() const { return segments_.size() * segment_pages_ * kPageBytes; }
 
  private:
   Slot* Slots() const;
