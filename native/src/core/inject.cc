@@ -67,7 +67,8 @@ struct Injection {
 // In a helper process that shares our memory and descriptors, as vfork's child does. Not in a
 // thread of ours: the stops of a traced child would be seen by every wait of this process, and
 // libuv's for a child of Node takes a stop for its exit.
-void RunInHelper(Injection& injection) {
+// False if no such helper can be had.
+bool RunInHelper(Injection& injection) {
   void* stack = mmap(nullptr, kHelperStackBytes, PROT_READ | PROT_WRITE,
                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE, -1, 0);
   if (stack == MAP_FAILED) ThrowErrno("mmap");
@@ -80,16 +81,12 @@ void RunInHelper(Injection& injection) {
   // until then: it returns only when the helper has ended.
   const pid_t helper = clone(body, static_cast<char*>(stack) + kHelperStackBytes,
                              CLONE_VM | CLONE_FILES | CLONE_VFORK, &injection);
-  const int error = errno;
   if (helper > 0) {
     while (waitpid(helper, nullptr, __WALL) < 0 && errno == EINTR) {
     }
   }
   munmap(stack, kHelperStackBytes);
-  if (helper < 0) {
-    errno = error;
-    ThrowErrno("clone");
-  }
+  return helper > 0;
 }
 
 // While it lives, stops of children raise no SIGCHLD in this process.
@@ -160,8 +157,7 @@ UniqueFd InjectUserfaultfd(const ProcessWatch& process, FaultScope scope) {
     injection.vdso_start = mapping.start;
     injection.vdso_end = mapping.end;
   }
-  RunInHelper(injection);
-  if (injection.failure.error == EPERM) {
+  if (!RunInHelper(injection) || injection.failure.error == EPERM) {
     process.CheckAlive();  // a zombie answers EPERM too
     RunInThread(injection);
   }

@@ -40,7 +40,7 @@ UniqueFd OpenUserfaultfd(FaultScope scope) {
                         "vm.unprivileged_userfaultfd=1 or access to /dev/userfaultfd");
   }
   errno = error;
-  ThrowErrno("userfaultfd", error == ENOSYS ? "the kernel is built without it" : "");
+  ThrowErrno("userfaultfd", error == ENOSYS ? "this kernel has none" : "");
 }
 
 void EnableFeatures(int uffd, uint64_t features) {
