@@ -78,7 +78,7 @@ export class ActiveVm {
     return this.#end.promise
   }
 
-  /** The guest must be running. */
+  /** Lets the guest run, and replicates it from then on. */
   async start(): Promise<void> {
     const { machine, lease } = this.#deps
     const signal = this.#stopping.signal
@@ -111,6 +111,7 @@ export class ActiveVm {
       this.#protect({ type: 'acknowledged', epoch: name.counter, by })
     }, { signal })
     this.#protect({ type: 'begin' })
+    await machine.cont()
     await this.#primary.start()
     this.#deps.emit('tracker', this.#primary.tracker)
     this.#loop = this.#run().catch((error: unknown) => {
@@ -133,8 +134,9 @@ export class ActiveVm {
   /** Stops the guest here. Releases the lease only if QEMU is surely gone, and it is. */
   async stop(): Promise<void> {
     this.#finish(undefined)
-    await this.#loop
+    // The loop may wait for an acknowledgement that only this ends.
     await this.#primary.stop()
+    await this.#loop
     await this.#deps.machine.stop()
   }
 

@@ -205,7 +205,7 @@ export class BackupVm {
     this.#deps.emit('lease', { epoch: lease.epoch, at: grantedAt })
     try {
       const version = await this.#promote()
-      await machine.bind(lease)
+      machine.bind(lease)
       const { head, tail } = this.#state ?? { head: undefined, tail: undefined }
       if (head === undefined) throw new StateError('there is no device state')
       await machine.load(head, tail)

@@ -92,7 +92,7 @@ class GuardedMachine extends TypedEventEmitter<Events> implements Machine {
     await this.#qemu.start()
   }
 
-  async bind(lease: HeldLease): Promise<void> {
+  bind(lease: HeldLease): void {
     const { signal } = this.#unbinding
     const extend = (): void => {
       this.#deadline = lease.validUntil
@@ -102,7 +102,6 @@ class GuardedMachine extends TypedEventEmitter<Events> implements Machine {
     extend()
     this.#release = lease.releaseMessage()
     this.#guarded?.setReleaseMessage(this.#release)
-    await Promise.resolve()
   }
 
   #deadline: number | undefined

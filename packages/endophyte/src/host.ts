@@ -60,7 +60,7 @@ export class VmHost extends TypedEventEmitter<Events> implements EndophyteHost {
     const machine = this.#createMachine('run')
     this.#machine = machine
     try {
-      await machine.bind(lease)
+      machine.bind(lease)
       await machine.start()
       this.emit('machine', { pid: machine.pid, accelerator: machine.accelerator })
       await this.#activate({ lease, record })
@@ -125,7 +125,7 @@ export class VmHost extends TypedEventEmitter<Events> implements EndophyteHost {
     }
   }
 
-  /** The guest runs, or is ready to, and the lease is ours. */
+  /** The guest is ready to run, and the lease is ours. */
   async #activate({ lease, record }: TakenOver): Promise<void> {
     const machine = this.#machine
     if (machine === undefined) throw new TypeError('there is no machine')

@@ -38,7 +38,7 @@ export interface Machine extends EventSource<MachineEvents>, AsyncDisposable {
   start(): Promise<void>
   /** From now on the guest runs only as long as `lease` is valid: the guard kills QEMU at that
    * moment, and gives the lease back if QEMU dies before. To be called before the guest runs. */
-  bind(lease: HeldLease): Promise<void>
+  bind(lease: HeldLease): void
   /** One request for both, since each way to QEMU costs time in which the guest stands still.
    * Rejects `ERR_ENDOPHYTE_PAUSED` if somebody else has paused the guest. */
   stopAndSaveState(): StoppedState

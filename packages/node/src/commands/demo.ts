@@ -19,6 +19,7 @@ export const addDemo: AddCommand = (program, act) => {
     .option('--seconds <count>', 'of replication before each kill', integer(1), 3)
     .option('--kills <count>', 'how often the active host dies', integer(0), 2)
     .option('--seed <number>', "of the guest's writes and the moments of the kills", integer(0), 1)
+    .option('--log <file>', 'everything that the hosts tell, as lines of JSON')
     .addOption(
       new Option('--tier <name>', 'how dirty pages are found').choices([
         'async',

@@ -9,6 +9,7 @@ import type { CommandContext } from '../context.ts'
 import type { HostConfig, HostEvent } from '../internal/host-protocol.ts'
 import { Child } from './child.ts'
 import { cpuTicks } from './cpu-time.ts'
+import { EventLog } from './event-log.ts'
 import { HostProcess } from './host-process.ts'
 import type { DemoOptions } from './options.ts'
 import { type DemoReport, type EpochSample, type KillReport, makeReport } from './report.ts'
@@ -46,6 +47,7 @@ export class Demo implements AsyncDisposable {
   readonly #deps: DemoDeps
   readonly #options: DemoOptions
   readonly #view: LiveView
+  readonly #log: EventLog | undefined
   readonly #children = new Set<{ stop(): Promise<void> }>()
   readonly #epochs: EpochSample[] = []
   readonly #failures: string[] = []
@@ -62,6 +64,9 @@ export class Demo implements AsyncDisposable {
     this.#options = options
     this.#view = new LiveView(deps.context)
     this.#random = options.seed
+    if (options.log !== undefined) {
+      this.#log = new EventLog(options.log, (line) => { this.#view.note(line) })
+    }
   }
 
   /** Rejects when nothing can be shown: a process does not start, the guest does not boot. */
@@ -109,6 +114,7 @@ export class Demo implements AsyncDisposable {
   async stop(): Promise<void> {
     this.#view.end()
     await Promise.all([...this.#children].map((child) => child.stop()))
+    await this.#log?.close()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -157,6 +163,7 @@ export class Demo implements AsyncDisposable {
   }
 
   #heard(host: HostProcess, event: HostEvent): void {
+    this.#log?.write(host.id, event)
     if (event.type !== 'event') return
     switch (event.name) {
       case 'status':

@@ -15,6 +15,8 @@ export interface DemoOptions {
   readonly seconds: number
   /** Of the guest's writes and of the moments of the kills. */
   readonly seed: number
+  /** A file for everything that the hosts tell. */
+  readonly log?: string
   readonly tier?: TrackerTierName
   readonly compression?: Compression
 }
