@@ -1,6 +1,11 @@
 import type { BulkPriority } from '@mycelium/interface'
 import type { World } from '@mycelium/simulator'
-import { ChannelDecoder, encodeFrame, encodeHello, type WireFrame } from '../src/channel-wire.ts'
+import {
+  type ChannelDecoder,
+  encodeFrame,
+  encodeHello,
+  type WireFrame,
+} from '../src/channel-wire.ts'
 import type { Session } from '../src/core/session.ts'
 import type { OutgoingMessage, SessionEffect, SessionInput } from '../src/core/session-types.ts'
 
@@ -10,7 +15,8 @@ const INTRODUCTION = { sessionId: new Uint8Array(16), from: 'o', to: 'a', purpos
 
 /**
  * One direction of a connection. What is written is read in place, a random number of bytes at a
- * time, some time later; arrives after a random delay, in order; and vanishes from a random byte on.
+ * time, some time later; arrives after a random delay, in order; and vanishes from a random byte
+ * on.
  */
 export class SimStream {
   readonly #world: World

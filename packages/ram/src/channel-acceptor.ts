@@ -176,7 +176,7 @@ class ChannelListener implements AsyncGenerator<BulkChannel, void, undefined>, L
     const end = this.#end
     if (end !== undefined) {
       this.#end = {}
-      if (end.error !== undefined) throw end.error
+      if (end.error !== undefined) return await Promise.reject<never>(end.error)
       return { value: undefined, done: true }
     }
     const taker = createDeferred<IteratorResult<BulkChannel, void>>()

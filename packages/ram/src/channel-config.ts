@@ -1,4 +1,4 @@
-import { windowBytes } from './core/session.ts'
+import { windowBytes } from './core/session-lanes.ts'
 import { BUFFER_BYTES_MIN } from './core/session-constants.ts'
 
 /** Bounds and times of a channel. Both ends use the smaller of their sizes. */
@@ -26,7 +26,11 @@ export interface ChannelInit {
    * @default 5_000
    */
   readonly silenceMs?: number
-  /** Without a link for so long the session is lost. Longer keeps its memory for longer. @default 30_000 */
+  /**
+   * Without a link for so long the session is lost. Longer keeps its memory for longer.
+   *
+   * @default 30_000
+   */
   readonly graceMs?: number
   /** Time for one connection with its greeting. @default 5_000 */
   readonly connectMs?: number

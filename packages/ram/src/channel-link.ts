@@ -11,7 +11,7 @@ export interface LinkListener {
   frame(frame: WireFrame): void
   /** The stream takes more again. */
   writable(): void
-  /** Once: the stream is gone, or the peer sent nonsense. Nothing of it is read or written any more. */
+  /** Once: the stream is gone, or the peer sent nonsense. Nothing more is read or written. */
   gone(why: string): void
 }
 

@@ -21,11 +21,14 @@ import {
 import { TypedEventEmitter } from 'main-event'
 import type { ChannelConfig } from './channel-config.ts'
 import { ChannelLink } from './channel-link.ts'
+import { ChannelLinks } from './channel-links.ts'
 import { encodeFrame, encodeHello, type WireFrame } from './channel-wire.ts'
-import { Session, windowBytes } from './core/session.ts'
+import { Session } from './core/session.ts'
 import { FRAGMENT_BYTES_MAX, SENDS_WAITING_MAX } from './core/session-constants.ts'
+import { windowBytes } from './core/session-lanes.ts'
 import type { SessionEffect, SessionEnd, SessionInput, SessionState } from './core/session-types.ts'
 import { createDeferred } from './deferred.ts'
+import { FlushQueue } from './flush-queue.ts'
 import { ReceiveQueue } from './receive-queue.ts'
 import { SendTicket } from './send-ticket.ts'
 
@@ -48,14 +51,6 @@ export interface DuplexChannelIdentity {
   readonly sessionId: Uint8Array
 }
 
-interface Flush {
-  /** Messages of the class that must have been acknowledged. */
-  readonly control: number
-  readonly bulk: number
-  readonly resolve: () => void
-  readonly reject: (error: Error) => void
-}
-
 /** The I/O shell of a {@link Session}: streams, one timer, promises and events. */
 export class DuplexChannel extends TypedEventEmitter<Events> implements BulkChannel {
   readonly local: NodeId
@@ -67,13 +62,11 @@ export class DuplexChannel extends TypedEventEmitter<Events> implements BulkChan
   readonly #queue: ReceiveQueue
   readonly #opened = createDeferred<void>()
   readonly #over = createDeferred<void>()
-  readonly #flushes = new Set<Flush>()
+  readonly #flushes: FlushQueue
   /** Effects in order; callbacks of the user may add to them while they are carried out. */
   readonly #effects: SessionEffect<SendTicket>[] = []
   #performing = false
-  /** The present link and, while a new one takes over, the old one; newest last. */
-  readonly #links = new Map<number, ChannelLink>()
-  #connecting: { readonly number: number; readonly abort: AbortController } | undefined
+  readonly #links = new ChannelLinks()
   #acceptedLinks = 0
   #timer: { readonly at: number; readonly cancel: () => void } | undefined
   /** Why nothing more is sent; set by the first cause. */
@@ -98,6 +91,7 @@ export class DuplexChannel extends TypedEventEmitter<Events> implements BulkChan
     const allocate = (bytes: number): Uint8Array => Buffer.allocUnsafeSlow(bytes)
     const sessionConfig = { ...config, fragmentBytes: FRAGMENT_BYTES_MAX }
     this.#session = new Session({ random: deps.random, allocate }, sessionConfig)
+    this.#flushes = new FlushQueue(this.#session)
     this.#queue = new ReceiveQueue((priority, bytes) => {
       this.#step({ type: 'consumed', priority, bytes })
     })
@@ -178,32 +172,7 @@ export class DuplexChannel extends TypedEventEmitter<Events> implements BulkChan
     const { signal } = options
     signal?.throwIfAborted()
     if (this.#end !== undefined) throw this.#refusal ?? new BulkClosedError(this.purpose)
-    const { control, bulk } = this.#session.progress
-    await new Promise<void>((resolve, reject) => {
-      const settled = (): void => {
-        this.#flushes.delete(flush)
-        signal?.removeEventListener('abort', abort)
-      }
-      const abort = (): void => {
-        settled()
-        reject(signal?.reason as Error)
-      }
-      const flush: Flush = {
-        control: control.accepted,
-        bulk: bulk.accepted,
-        resolve: () => {
-          settled()
-          resolve()
-        },
-        reject: (error) => {
-          settled()
-          reject(error)
-        },
-      }
-      signal?.addEventListener('abort', abort)
-      this.#flushes.add(flush)
-      this.#settleFlushes()
-    })
+    await this.#flushes.wait(signal)
   }
 
   receive(): AsyncGenerator<BulkMessage, void, undefined> {
@@ -314,7 +283,7 @@ export class DuplexChannel extends TypedEventEmitter<Events> implements BulkChan
     } finally {
       this.#performing = false
     }
-    this.#settleFlushes()
+    this.#flushes.settle()
     this.#pump()
     this.#arm()
   }
@@ -334,7 +303,7 @@ export class DuplexChannel extends TypedEventEmitter<Events> implements BulkChan
       case 'connect':
         return this.#connect(effect.link)
       case 'disconnect':
-        return this.#disconnect(effect.link)
+        return this.#links.drop(effect.link)
       case 'opened':
         this.#wasOpen = true
         return this.#opened.resolve()
@@ -349,17 +318,9 @@ export class DuplexChannel extends TypedEventEmitter<Events> implements BulkChan
     }
   }
 
-  #settleFlushes(): void {
-    if (this.#flushes.size === 0) return
-    const { control, bulk } = this.#session.progress
-    for (const flush of [...this.#flushes]) {
-      if (control.acknowledged >= flush.control && bulk.acknowledged >= flush.bulk) flush.resolve()
-    }
-  }
-
   /** Gives the link what it takes: many frames with one system call. */
   #pump(): void {
-    const current = this.#link
+    const { current } = this.#links
     if (current === undefined || !current.writable) return
     let corked = false
     while (current.writable) {
@@ -397,33 +358,19 @@ export class DuplexChannel extends TypedEventEmitter<Events> implements BulkChan
   // ---- links
 
   #connect(number: number): void {
-    const abort = new AbortController()
-    this.#connecting = { number, abort }
-    const connect = this.#deps.connect
+    const { connect } = this.#deps
     if (connect === undefined) throw new TypeError('an opener needs deps.connect')
-    connect({ signal: abort.signal }).then(
-      (duplex) => {
-        if (abort.signal.aborted) {
-          duplex.destroy()
-          return
-        }
-        this.#connecting = undefined
+    this.#links.connect(number, connect, {
+      connected: (duplex) => {
         this.#listen(number, new ChannelLink(duplex))
         this.#step({ type: 'connected', link: number })
       },
-      (error: unknown) => {
-        const why = error instanceof Error ? error.message : String(error)
-        if (!abort.signal.aborted) this.#step({ type: 'disconnected', link: number, why })
-      },
-    )
-  }
-
-  get #link(): ChannelLink | undefined {
-    return [...this.#links.values()].at(-1)
+      failed: (why) => this.#step({ type: 'disconnected', link: number, why }),
+    })
   }
 
   #listen(number: number, link: ChannelLink): void {
-    this.#links.set(number, link)
+    this.#links.add(number, link)
     const gone = (why: string): void => {
       this.#links.delete(number)
       this.#step({ type: 'disconnected', link: number, why })
@@ -439,26 +386,18 @@ export class DuplexChannel extends TypedEventEmitter<Events> implements BulkChan
     })
   }
 
-  #disconnect(number: number): void {
-    if (this.#connecting?.number === number) {
-      this.#connecting.abort.abort()
-      this.#connecting = undefined
-    }
-    this.#links.get(number)?.destroy()
-    this.#links.delete(number)
-  }
-
   // ---- the end
 
   #finish(end: SessionEnd, unreleased: readonly SendTicket[]): void {
     const error = this.#errorOf(end)
     this.#end = end
     const failed = end.by === 'loss' || end.by === 'refusal' || end.by === 'peer-abort'
-    this.#refusal = failed ? error : new BulkClosedError(this.purpose, { cause: this.#abortReason })
+    const refusal = failed ? error : undefined
+    this.#refusal = refusal ?? new BulkClosedError(this.purpose, { cause: this.#abortReason })
     if (end.by === 'abort' || end.by === 'peer-abort') this.#queue.discard()
     this.#queue.end(end.by === 'abort' ? this.#refusal : error)
-    for (const flush of [...this.#flushes]) flush.reject(this.#refusal ?? new Error('closed'))
-    this.#connecting?.abort.abort()
+    this.#flushes.reject(this.#refusal)
+    this.#links.stopConnecting()
     this.#opened.reject(this.#refusal)
     this.#letGo(unreleased)
     const reason = end.by === 'abort' ? this.#abortReason : error
@@ -469,7 +408,7 @@ export class DuplexChannel extends TypedEventEmitter<Events> implements BulkChan
 
   /** Sends the last frame, closes the link, and only then gives the memory back. */
   #letGo(unreleased: readonly SendTicket[]): void {
-    const last = this.#link
+    const last = this.#links.current
     const release = (): void => {
       for (const ticket of unreleased) ticket.release()
     }

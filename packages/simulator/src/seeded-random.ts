@@ -70,8 +70,8 @@ function rotateLeft(word: number, bits: number): number {
 }
 
 /**
- * FNV-1a (Fowler, Noll, Vo) over the code units, begun with `salt`, then the finaliser of MurmurHash3
- * (Austin Appleby) so that all bits depend on all.
+ * FNV-1a (Fowler, Noll, Vo) over the code units, begun with `salt`, then the finaliser of
+ * MurmurHash3 (Austin Appleby) so that all bits depend on all.
  */
 function hashText(text: string, salt: number): number {
   let hash = Math.imul(0x811c9dc5 ^ salt, 0x01000193)

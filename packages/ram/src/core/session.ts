@@ -1,7 +1,5 @@
-import type { BulkPriority, MonotonicMs, Random } from '@mycelium/interface'
-import { IncomingLane } from './incoming-lane.ts'
-import { OutgoingLane } from './outgoing-lane.ts'
-import { CONTROL_SHARE } from './session-constants.ts'
+import type { MonotonicMs, Random } from '@mycelium/interface'
+import { type LaneCounts, SessionLanes } from './session-lanes.ts'
 import type {
   OutgoingMessage,
   ReceivedFrame,
@@ -38,14 +36,6 @@ export interface SessionDeps {
   readonly allocate: (bytes: number) => Uint8Array
 }
 
-const PRIORITIES: readonly BulkPriority[] = ['control', 'bulk']
-
-/** Bytes of a buffer that one class may fill: control has a reserve that bulk cannot take. */
-export function windowBytes(priority: BulkPriority, bufferBytesMax: number): number {
-  const control = Math.floor(bufferBytesMax / CONTROL_SHARE)
-  return priority === 'control' ? control : bufferBytesMax - control
-}
-
 /**
  * One end of a BulkChannel without I/O: a session that outlives its links. At most one link at a
  * time. Messages are numbered per class; the receiver reports what it delivered and consumed, whole
@@ -55,8 +45,7 @@ export function windowBytes(priority: BulkPriority, bufferBytesMax: number): num
 export class Session<Message extends OutgoingMessage> {
   readonly #config: SessionConfig
   readonly #random: Random
-  readonly #outgoing: Readonly<Record<BulkPriority, OutgoingLane<Message>>>
-  readonly #incoming: Readonly<Record<BulkPriority, IncomingLane>>
+  readonly #lanes: SessionLanes<Message>
   #limits: SessionLimits
   #phase: 'opening' | 'live' | 'over' = 'opening'
   #effects: SessionEffect<Message>[] = []
@@ -76,6 +65,7 @@ export class Session<Message extends OutgoingMessage> {
 
   /** What `poll` gives next; renewed with each link. */
   #owes = { greeting: false, state: false, ping: false, end: false, close: false }
+  #pingToken = 0
   #pongToken: number | undefined
   #final: 'closed' | 'abort' | undefined
   #ending = false
@@ -83,20 +73,13 @@ export class Session<Message extends OutgoingMessage> {
   #peerEnded = false
   #closing = false
   #closeSent = false
-  #resentBytes = 0
   #rttMs: number | undefined
 
   constructor(deps: SessionDeps, config: SessionConfig) {
     this.#config = config
     this.#random = deps.random
     this.#limits = config
-    const { messageBytesMax, bufferBytesMax } = config
-    const out = (priority: BulkPriority): OutgoingLane<Message> =>
-      new OutgoingLane(priority, windowBytes(priority, bufferBytesMax))
-    const into = (priority: BulkPriority): IncomingLane =>
-      new IncomingLane(windowBytes(priority, bufferBytesMax), messageBytesMax, deps.allocate)
-    this.#outgoing = { control: out('control'), bulk: out('bulk') }
-    this.#incoming = { control: into('control'), bulk: into('bulk') }
+    this.#lanes = new SessionLanes(config, deps.allocate)
   }
 
   /** What both ends agreed on; before `opened` what this end wants. */
@@ -105,36 +88,20 @@ export class Session<Message extends OutgoingMessage> {
   }
 
   get waitingCount(): number {
-    return this.#outgoing.control.waitingCount + this.#outgoing.bulk.waitingCount
+    return this.#lanes.waitingCount
   }
 
   get linkUp(): boolean {
     return this.#linkPhase === 'ready' && this.#phase === 'live'
   }
 
-  get progress(): Readonly<Record<BulkPriority, { accepted: number; acknowledged: number }>> {
-    const of = (priority: BulkPriority): { accepted: number; acknowledged: number } => {
-      const { accepted, acknowledged } = this.#outgoing[priority]
-      return { accepted, acknowledged }
-    }
-    return { control: of('control'), bulk: of('bulk') }
+  /** Messages, per class. */
+  get progress(): SessionLanes<Message>['progress'] {
+    return this.#lanes.progress
   }
 
-  get counts(): {
-    acceptedBytes: number
-    acknowledgedBytes: number
-    receivedBytes: number
-    resentBytes: number
-    rttMs: number | undefined
-  } {
-    const { control, bulk } = this.#outgoing
-    return {
-      acceptedBytes: control.acceptedBytes + bulk.acceptedBytes,
-      acknowledgedBytes: control.acknowledgedBytes + bulk.acknowledgedBytes,
-      receivedBytes: this.#incoming.control.deliveredBytes + this.#incoming.bulk.deliveredBytes,
-      resentBytes: this.#resentBytes,
-      rttMs: this.#rttMs,
-    }
+  get counts(): LaneCounts & { readonly rttMs: number | undefined } {
+    return { ...this.#lanes.counts, rttMs: this.#rttMs }
   }
 
   /** Opener: asks for the first connection. Acceptor: nothing; it begins with `attached`. */
@@ -181,7 +148,8 @@ export class Session<Message extends OutgoingMessage> {
     }
     if (this.#owes.greeting) return this.#greeting()
     if (this.#linkPhase !== 'ready') return undefined
-    return this.#report() ?? this.#nextData() ?? this.#nextEnd()
+    const { fragmentBytes } = this.#config
+    return this.#report() ?? this.#lanes.next(fragmentBytes) ?? this.#nextEnd()
   }
 
   #takeEffects(): SessionEffect<Message>[] {
@@ -199,13 +167,13 @@ export class Session<Message extends OutgoingMessage> {
       case 'send':
         return this.#send(input.message)
       case 'withdraw':
-        if (this.#outgoing[input.message.priority].withdraw(input.message)) {
+        if (this.#lanes.withdraw(input.message)) {
           this.#effects.push({ type: 'rejected', message: input.message })
           this.#acceptWaiting()
         }
         return
       case 'consumed':
-        this.#incoming[input.priority].consumed(input.bytes)
+        this.#lanes.consumed(input.priority, input.bytes)
         this.#owes.state = true
         return
       case 'end':
@@ -239,25 +207,17 @@ export class Session<Message extends OutgoingMessage> {
       this.#effects.push({ type: 'rejected', message })
       return
     }
-    this.#outgoing[message.priority].push(message)
+    this.#lanes.push(message)
     this.#acceptWaiting()
   }
 
   #acceptWaiting(): void {
-    for (const priority of PRIORITIES) {
-      for (;;) {
-        const message = this.#outgoing[priority].accept()
-        if (message === undefined) break
-        this.#effects.push({ type: 'accepted', message })
-      }
-    }
+    for (const message of this.#lanes.accept()) this.#effects.push({ type: 'accepted', message })
   }
 
   #rejectWaiting(): void {
-    for (const priority of PRIORITIES) {
-      for (const message of this.#outgoing[priority].takeWaiting()) {
-        this.#effects.push({ type: 'rejected', message })
-      }
+    for (const message of this.#lanes.takeWaiting()) {
+      this.#effects.push({ type: 'rejected', message })
     }
   }
 
@@ -269,16 +229,8 @@ export class Session<Message extends OutgoingMessage> {
 
   #finish(end: SessionEnd): void {
     this.#phase = 'over'
-    const unreleased = PRIORITIES.flatMap((priority) => this.#outgoing[priority].takeAccepted())
-    this.#effects.push({ type: 'over', end, unreleased })
+    this.#effects.push({ type: 'over', end, unreleased: this.#lanes.takeAccepted() })
     this.#rejectWaiting()
-  }
-
-  get #allAcknowledged(): boolean {
-    return PRIORITIES.every((priority) => {
-      const { accepted, acknowledged } = this.#outgoing[priority]
-      return accepted === acknowledged
-    })
   }
 
   // ---- links
@@ -316,7 +268,7 @@ export class Session<Message extends OutgoingMessage> {
   /** Messages may flow over the present link; `state` is what the peer has received so far. */
   #ready(state: SessionState, now: MonotonicMs): void {
     this.#takeState(state)
-    for (const priority of PRIORITIES) this.#resentBytes += this.#outgoing[priority].rewind()
+    this.#lanes.rewind()
     this.#linkPhase = 'ready'
     this.#failures = 0
     this.#heardAt = now
@@ -347,7 +299,7 @@ export class Session<Message extends OutgoingMessage> {
     this.#linkPhase = 'none'
     this.#owes = { greeting: false, state: false, ping: false, end: false, close: false }
     this.#pongToken = undefined
-    for (const priority of PRIORITIES) this.#incoming[priority].reset()
+    this.#lanes.reset()
     if (this.#phase === 'opening') return this.#finish({ by: 'loss', why })
     if (wasReady) {
       this.#suspendedAt = now
@@ -372,7 +324,7 @@ export class Session<Message extends OutgoingMessage> {
       if (this.#link !== undefined) {
         this.#effects.push({ type: 'disconnect', link: this.#link, why: 'the grace time is over' })
       }
-      if (this.#closing && this.#allAcknowledged) return this.#finish({ by: 'local' })
+      if (this.#closing && this.#lanes.allAcknowledged) return this.#finish({ by: 'local' })
       return this.#finish({ by: 'loss', why: `no link for ${graceMs} ms` })
     }
     if (this.#linkPhase === 'ready') {
@@ -388,8 +340,6 @@ export class Session<Message extends OutgoingMessage> {
     }
   }
 
-  #pingToken = 0
-
   // ---- frames in
 
   #frame(frame: ReceivedFrame, now: MonotonicMs): void {
@@ -398,7 +348,7 @@ export class Session<Message extends OutgoingMessage> {
     switch (frame.type) {
       case 'data': {
         if (this.#peerEnded) throw new SessionViolation('sends after its end')
-        const bytes = this.#incoming[frame.priority].piece(frame)
+        const bytes = this.#lanes.piece(frame)
         if (bytes === undefined) return
         this.#owes.state = true
         this.#effects.push({ type: 'deliver', priority: frame.priority, bytes })
@@ -445,7 +395,7 @@ export class Session<Message extends OutgoingMessage> {
   #refused(reason: (ReceivedFrame & { type: 'refused' })['reason']): void {
     if (this.#phase === 'opening') return this.#finish({ by: 'refusal', reason })
     // A peer that confirmed a close has forgotten the session: so the close has worked.
-    if (this.#closing && this.#allAcknowledged) return this.#finish({ by: 'local' })
+    if (this.#closing && this.#lanes.allAcknowledged) return this.#finish({ by: 'local' })
     this.#finish({ by: 'loss', why: `the peer refuses to go on (${reason})` })
   }
 
@@ -455,18 +405,12 @@ export class Session<Message extends OutgoingMessage> {
       throw new SessionViolation('answers with larger limits than it was offered')
     }
     this.#limits = { messageBytesMax, bufferBytesMax }
-    for (const priority of PRIORITIES) {
-      const window = windowBytes(priority, bufferBytesMax)
-      this.#outgoing[priority].narrow(window)
-      this.#incoming[priority].narrow(window, this.#limits)
-    }
+    this.#lanes.narrow(this.#limits)
   }
 
   #takeState(state: SessionState): void {
-    for (const priority of PRIORITIES) {
-      for (const message of this.#outgoing[priority].acknowledge(state[priority])) {
-        this.#effects.push({ type: 'released', message })
-      }
+    for (const message of this.#lanes.acknowledge(state)) {
+      this.#effects.push({ type: 'released', message })
     }
     if (state.ended && !this.#ending)
       throw new SessionViolation('confirms an end that was not sent')
@@ -477,8 +421,7 @@ export class Session<Message extends OutgoingMessage> {
   // ---- frames out
 
   get #state(): SessionState {
-    const { control, bulk } = this.#incoming
-    return { control: control.state, bulk: bulk.state, ended: this.#peerEnded }
+    return { ...this.#lanes.received, ended: this.#peerEnded }
   }
 
   #greeting(): SessionFrame {
@@ -506,19 +449,12 @@ export class Session<Message extends OutgoingMessage> {
     return { type: 'state', state: this.#state }
   }
 
-  #nextData(): SessionFrame | undefined {
-    const { control, bulk } = this.#outgoing
-    const { fragmentBytes } = this.#config
-    return control.next(fragmentBytes) ?? bulk.next(fragmentBytes)
-  }
-
   #nextEnd(): SessionFrame | undefined {
-    const { control, bulk } = this.#outgoing
-    if (this.#owes.end && control.drained && bulk.drained) {
+    if (this.#owes.end && this.#lanes.drained) {
       this.#owes.end = false
       return { type: 'end' }
     }
-    if (this.#owes.close && this.#allAcknowledged) {
+    if (this.#owes.close && this.#lanes.allAcknowledged) {
       this.#owes.close = false
       this.#closeSent = true
       return { type: 'close' }
