@@ -382,22 +382,21 @@ export class PrimaryCore {
     if (!CURABLE_CODES.has(code) || ++backup.resyncs > RESYNC_MAX) {
       return this.#drop(id, new RefusedError(code, text))
     }
-    this.#inFlight?.awaited.delete(id)
+    this.#excuse(id)
     backup.missing.fill(0)
     return [...this.#resynchronise(id, backup, false), ...this.#complete()]
   }
 
   #lose(id: NodeId, backup: Backup): PrimaryEffect[] {
     this.#backups.delete(id)
-    const inFlight = this.#inFlight
-    const isAwaited = inFlight?.awaited.delete(id) === true
+    const inFlight = this.#excuse(id) ? this.#inFlight : undefined
     // The epoch in flight may have been applied, and its acknowledgement lost.
     const versions = [
       ...(backup.applied === undefined ? [] : [backup.applied]),
-      ...(isAwaited ? [inFlight.version] : []),
+      ...(inFlight === undefined ? [] : [inFlight.version]),
     ]
     if (versions.length > 0) {
-      if (isAwaited) unite(backup.missing, inFlight.changed)
+      if (inFlight !== undefined) unite(backup.missing, inFlight.changed)
       this.#lost.set(id, { versions, missing: backup.missing })
       const [oldest] = this.#lost.keys()
       if (this.#lost.size > LOST_BACKUPS_MAX && oldest !== undefined) this.#lost.delete(oldest)
@@ -405,11 +404,22 @@ export class PrimaryCore {
     return this.#complete()
   }
 
+  /**
+   * The epoch in flight does not wait for it any more, nor counts as held by it: what a backup that
+   * went away holds is not known before it is back.
+   *
+   * @returns whether it was awaited
+   */
+  #excuse(id: NodeId): boolean {
+    this.#acknowledgers = this.#acknowledgers.filter((other) => other !== id)
+    return this.#inFlight?.awaited.delete(id) === true
+  }
+
   #drop(id: NodeId, error: Error): PrimaryEffect[] {
     const backup = this.#backups.get(id)
     if (backup === undefined) return []
     this.#backups.delete(id)
-    this.#inFlight?.awaited.delete(id)
+    this.#excuse(id)
     return [{ type: 'drop', backup: id, error }, ...this.#complete()]
   }
 

@@ -303,6 +303,19 @@ describe('an epoch', () => {
     expect(only(seal(make(), 1), 'acknowledged').by).toEqual([])
   })
 
+  it('does not count as held by who acknowledged it and went away before the others did', () => {
+    const core = make()
+    join(core, A, 1)
+    core.step({ type: 'attached', backup: B })
+    hello(core, B)
+    core.step({ type: 'missing', backup: B, pages: FEW })
+    seal(core, 2)
+    ack(core, B, 2)
+    core.step({ type: 'lost', backup: B })
+    core.step({ type: 'attached', backup: B })
+    expect(only(ack(core, A, 2), 'acknowledged').by).toEqual([A])
+  })
+
   it('is alone on its way', () => {
     const core = make()
     join(core, A, 1)
