@@ -3,8 +3,10 @@ import { createServer } from 'node:net'
 import type { Server, Socket } from 'node:net'
 import { join } from 'node:path'
 import type { Clock, Logger, Startable } from '@mycelium/interface'
+import { DurableGate } from '../core/durable-gate.ts'
+import type { OutwardEffect } from '../core/durable-gate.ts'
 import { LeaseTable } from '../core/lease-table.ts'
-import type { LeaseEntry, LeaseTableEffect, LeaseTableInput } from '../core/lease-table.ts'
+import type { LeaseEntry, LeaseTableInput } from '../core/lease-table.ts'
 import { LeaseClosedError, LeaseLogWriteError } from '../errors.ts'
 import { lockFolder } from './folder-lock.ts'
 import { LeaseConnection } from './lease-connection.ts'
@@ -43,12 +45,6 @@ export function createLeaseServer(deps: LeaseServerDeps, init: LeaseServerInit):
   return new UnixLeaseServer(deps, init)
 }
 
-/** Waits until everything that was persisted before it (of its name) is durable. */
-interface Gated {
-  readonly after: number
-  readonly effect: Exclude<LeaseTableEffect, { type: 'persist' }>
-}
-
 class UnixLeaseServer implements LeaseServer {
   readonly socketPath: string
   readonly #clock: Clock
@@ -69,12 +65,7 @@ class UnixLeaseServer implements LeaseServer {
   #starting: Promise<void> | undefined
   #stopping: Promise<void> | undefined
 
-  // Entries are numbered as they are persisted; number n is durable when n <= #durableNumber.
-  #queue: LeaseEntry[] = []
-  #persistNumber = 0
-  #durableNumber = 0
-  readonly #lastNumber = new Map<string, number>()
-  #gated: Gated[] = []
+  readonly #gate = new DurableGate()
   #writing: Promise<void> | undefined
 
   constructor(deps: LeaseServerDeps, init: LeaseServerInit) {
@@ -162,7 +153,7 @@ class UnixLeaseServer implements LeaseServer {
           connection.keys.set(frame.id, key)
           this.#step({ type: 'request', key, request: frame.request })
         }
-        return this.#gated.length < GATED_MAX
+        return this.#gate.heldCount < GATED_MAX
       },
       onClose: (error) => {
         if (error !== undefined) this.#logger?.log('warn', 'lease:connection', { error })
@@ -181,18 +172,9 @@ class UnixLeaseServer implements LeaseServer {
 
   #step(input: LeaseTableInput): void {
     if (this.#table === undefined || this.#stopping !== undefined) return
-    for (const effect of this.#table.step(input, this.#clock.now())) {
-      if (effect.type === 'persist') {
-        this.#queue.push(effect.entry)
-        this.#lastNumber.set(effect.entry.name, ++this.#persistNumber)
-        continue
-      }
-      const name = effect.type === 'reply' ? effect.name : effect.view.name
-      const after = this.#lastNumber.get(name) ?? 0
-      if (after <= this.#durableNumber) this.#send(effect)
-      else this.#gated.push({ after, effect })
-    }
-    this.#writing ??= this.#queue.length > 0 ? this.#write() : undefined
+    const effects = this.#table.step(input, this.#clock.now())
+    this.#send(this.#gate.push(effects))
+    this.#writing ??= this.#gate.hasUnwritten ? this.#write() : undefined
     this.#arm()
   }
 
@@ -205,27 +187,29 @@ class UnixLeaseServer implements LeaseServer {
         : this.#clock.schedule(deadline, () => this.#step({ type: 'tick' }))
   }
 
-  #send(effect: Gated['effect']): void {
-    const asker = this.#askers.get(effect.key)
-    if (asker === undefined) return
-    const reply =
-      effect.type === 'reply' ? effect.reply : ({ kind: 'view', view: effect.view } as const)
-    if (effect.type === 'reply') {
-      this.#askers.delete(effect.key)
-      asker.connection.keys.delete(asker.id)
+  #send(effects: readonly OutwardEffect[]): void {
+    for (const effect of effects) {
+      const asker = this.#askers.get(effect.key)
+      if (asker === undefined) continue
+      const { connection, id } = asker
+      if (effect.type === 'view') {
+        connection.send({ id, reply: { kind: 'view', view: effect.view } })
+      } else {
+        this.#askers.delete(effect.key)
+        connection.keys.delete(id)
+        connection.send({ id, reply: effect.reply })
+      }
     }
-    asker.connection.send({ id: asker.id, reply })
   }
 
   /** One batch after the other, until there is nothing left to write. */
   async #write(): Promise<void> {
     const log = this.#log
-    while (this.#queue.length > 0 && log !== undefined) {
-      const batch = this.#queue.splice(0, LOG_BATCH_ENTRIES_MAX)
+    while (this.#gate.hasUnwritten && log !== undefined) {
+      const batch = this.#gate.takeBatch(LOG_BATCH_ENTRIES_MAX)
       try {
         await log.append(batch)
-        this.#durableNumber += batch.length
-        this.#openGate()
+        this.#send(this.#gate.written(batch))
       } catch (error) {
         this.#onWriteFailure(log, batch, error)
       }
@@ -235,35 +219,17 @@ class UnixLeaseServer implements LeaseServer {
         })
       }
     }
-    for (const [name, number] of this.#lastNumber) {
-      if (number <= this.#durableNumber) this.#lastNumber.delete(name)
-    }
     this.#writing = undefined
     for (const connection of this.#connections) connection.resume()
   }
 
-  #openGate(): void {
-    const ready = this.#gated.filter((gated) => gated.after <= this.#durableNumber)
-    this.#gated = this.#gated.filter((gated) => gated.after > this.#durableNumber)
-    for (const { effect } of ready) this.#send(effect)
-  }
-
-  /** Nothing that rests on what was not written may be told; the table goes back to what was. */
+  /** The table goes back to what is durable. */
   #onWriteFailure(log: LeaseLog, batch: readonly LeaseEntry[], error: unknown): void {
     const doubt = !(error instanceof LeaseLogWriteError) || error.doubt
     this.#logger?.log('error', 'lease:write', { error, doubt })
-    const names = [...new Set([...batch, ...this.#queue].map((entry) => entry.name))]
+    const { names, refusals } = this.#gate.failed(batch, doubt)
     const durable = names.flatMap((name) => log.entries.get(name) ?? [])
-    const gated = this.#gated
-    this.#queue = []
-    this.#gated = []
-    this.#durableNumber = this.#persistNumber
-    for (const { effect } of gated) {
-      // A view is not replaced: watchers still see what is durable.
-      if (effect.type === 'view') continue
-      const why = doubt ? 'doubt' : 'unavailable'
-      this.#send({ ...effect, reply: { kind: 'refused', why } })
-    }
+    this.#send(refusals)
     this.#step({ type: 'not-durable', names, durable, doubt })
   }
 }
