@@ -4,10 +4,10 @@ import {
   type QemuAccelerator,
   type QemuProbe,
 } from '@mycelium/endophyte'
-import type { Clock, NodeId } from '@mycelium/interface'
+import type { Clock } from '@mycelium/interface'
 import type { CommandContext } from '../context.ts'
-import type { HostConfig, HostEvent } from '../internal/host-protocol.ts'
-import { Child } from './child.ts'
+import type { HostEvent } from '../internal/host-protocol.ts'
+import { Cluster } from './cluster.ts'
 import { cpuTicks } from './cpu-time.ts'
 import { EventLog } from './event-log.ts'
 import { HostProcess } from './host-process.ts'
@@ -40,23 +40,19 @@ export interface DemoDeps {
   readonly folder: string
 }
 
-type LeaseServerEvent = { readonly type: 'ready'; readonly socketPath: string }
-
 /** Three kinds of processes, and their deaths. */
 export class Demo implements AsyncDisposable {
   readonly #deps: DemoDeps
   readonly #options: DemoOptions
   readonly #view: LiveView
   readonly #log: EventLog | undefined
-  readonly #children = new Set<{ stop(): Promise<void> }>()
+  readonly #cluster: Cluster
   readonly #epochs: EpochSample[] = []
   readonly #failures: string[] = []
   #mismatchPages = 0
   #guestErrors = 0
   #secondCopies = 0
   #protectedMs = 0
-  #nodes = 0
-  #leaseSocket = ''
   #random: number
 
   constructor(deps: DemoDeps, options: DemoOptions) {
@@ -64,6 +60,28 @@ export class Demo implements AsyncDisposable {
     this.#options = options
     this.#view = new LiveView(deps.context)
     this.#random = options.seed
+    const { qemu, accelerator, guest, folder } = deps
+    const { memory, interval, load, workingSet, seed, tier, compression } = options
+    this.#cluster = new Cluster({
+      folder,
+      onEvent: (host, event) => { this.#heard(host, event) },
+    }, {
+      vm: 'demo',
+      qemu,
+      accelerator,
+      guest,
+      kernelArguments: guestKernelArguments(qemu.architecture, {
+        memoryMebibytes: workingSet,
+        pagesPerTick: Math.ceil((load * TICK_MS) / interval),
+        tickMs: TICK_MS,
+        seed,
+      }),
+      memoryBytes: memory * 2 ** 20,
+      intervalMs: interval,
+      ttlMs: LEASE_TTL_MS,
+      ...(tier && { tier }),
+      ...(compression && { compression }),
+    })
     if (options.log !== undefined) {
       this.#log = new EventLog(options.log, (line) => { this.#view.note(line) })
     }
@@ -74,9 +92,9 @@ export class Demo implements AsyncDisposable {
     const { context } = this.#deps
     const signal = AbortSignal.any([context.signal, AbortSignal.timeout(
       PATIENCE_MS + this.#options.kills * (this.#options.seconds * 1000 + PATIENCE_MS))])
-    await this.#startLeaseServer(signal)
-    let active = this.#startHost('active')
-    let backup = this.#startHost('backup')
+    await this.#cluster.startLeaseServer(signal)
+    let active = this.#cluster.startHost('active')
+    let backup = this.#cluster.startHost('backup')
     context.progress(`${active.id} (pid ${active.pid}) boots a guest of ${this.#options.memory} MiB; `
       + `${backup.id} (pid ${backup.pid}) is to be its backup`)
     await active.until(() => active.firstTick, signal)
@@ -88,7 +106,7 @@ export class Demo implements AsyncDisposable {
       if (kill === undefined) break
       kills.push(kill)
       active = backup
-      backup = this.#startHost('backup')
+      backup = this.#cluster.startHost('backup')
       await this.#protect(active, backup, signal)
     }
     await this.#replicate(active, this.#options.seconds * 1000, signal)
@@ -113,53 +131,12 @@ export class Demo implements AsyncDisposable {
 
   async stop(): Promise<void> {
     this.#view.end()
-    await Promise.all([...this.#children].map((child) => child.stop()))
+    await this.#cluster.stop()
     await this.#log?.close()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop()
-  }
-
-  // ---- processes -------------------------------------------------------------------------------
-
-  async #startLeaseServer(signal: AbortSignal): Promise<void> {
-    const ready = Promise.withResolvers<string>()
-    const folder = `${this.#deps.folder}/leases`
-    const child = new Child<never, LeaseServerEvent>(
-      'lease server', ['lease-server', '--folder', folder],
-      ({ socketPath }) => { ready.resolve(socketPath) })
-    this.#children.add(child)
-    signal.addEventListener('abort', () => { ready.reject(signal.reason as Error) })
-    void child.exited.then(() => {
-      ready.reject(new Error(`the lease server ended: ${child.complaint}`))
-    })
-    this.#leaseSocket = await ready.promise
-  }
-
-  #startHost(role: HostConfig['role']): HostProcess {
-    const { memory, interval, load, workingSet, seed, tier, compression } = this.#options
-    const pagesPerTick = Math.ceil((load * TICK_MS) / interval)
-    const host = new HostProcess({
-      vm: 'demo',
-      self: `node-${++this.#nodes}` as NodeId,
-      role,
-      channelFolder: `${this.#deps.folder}/channels`,
-      leaseSocket: this.#leaseSocket,
-      qemu: this.#deps.qemu,
-      accelerator: this.#deps.accelerator,
-      guest: this.#deps.guest,
-      kernelArguments: guestKernelArguments(this.#deps.qemu.architecture, {
-        memoryMebibytes: workingSet, pagesPerTick, tickMs: TICK_MS, seed,
-      }),
-      memoryBytes: memory * 2 ** 20,
-      intervalMs: interval,
-      ttlMs: LEASE_TTL_MS,
-      ...(tier && { tier }),
-      ...(compression && { compression }),
-    }, (from, event) => { this.#heard(from, event) })
-    this.#children.add(host)
-    return host
   }
 
   #heard(host: HostProcess, event: HostEvent): void {

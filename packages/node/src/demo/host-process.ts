@@ -1,11 +1,11 @@
 import type { EndophyteEvents, EpochReport } from '@mycelium/endophyte'
 import type { MonotonicMs, NodeId } from '@mycelium/interface'
 import type { HostCommand, HostConfig, HostEvent } from '../internal/host-protocol.ts'
-import { Child } from './child.ts'
+import { Child, type Program } from './child.ts'
 import { parseGuestReport } from './guest-report.ts'
 
-/** What happened on a host that somebody may wait for. */
-export type Moment = 'ready' | 'in-sync' | 'takeover' | 'output' | 'epoch' | 'ended' | 'exited'
+/** Lines of status kept. */
+const STATUS_LINES_MAX = 100
 
 /** A host process of the demo: what it told, kept, and what somebody waits for. */
 export class HostProcess {
@@ -14,6 +14,8 @@ export class HostProcess {
   readonly #changed = new Set<() => void>()
   qemuPid = 0
   accelerator = ''
+  /** Of the last lease granted to it. */
+  leaseEpoch = 0n
   tracker = ''
   isReady = false
   /** Its backups, as committed. */
@@ -27,14 +29,22 @@ export class HostProcess {
   lastTick: { readonly tick: number; readonly at: MonotonicMs } | undefined
   guestErrors = 0
   refusal: string | undefined
+  /** What it said of itself, in order; the last {@link STATUS_LINES_MAX}. */
+  readonly status: string[] = []
+  /** Its backups that are attached, and how far they are. */
+  readonly backups = new Map<NodeId, EndophyteEvents['backup']['phase']>()
 
-  constructor(config: HostConfig, onEvent: (host: HostProcess, event: HostEvent) => void) {
+  constructor(
+    config: HostConfig,
+    onEvent?: (host: HostProcess, event: HostEvent) => void,
+    program?: Program,
+  ) {
     this.id = config.self
-    this.#child = new Child(config.self, ['host'], (event) => {
+    this.#child = new Child(['host'], (event) => {
       this.#note(event)
-      onEvent(this, event)
+      onEvent?.(this, event)
       for (const check of [...this.#changed]) check()
-    })
+    }, program)
     this.#child.tell({ type: 'configure', config })
     void this.#child.exited.then(() => {
       this.ending ??= { text: this.#child.complaint || 'the host process is gone' }
@@ -130,8 +140,15 @@ export class HostProcess {
         this.#noteConsole(event.detail)
         break
       case 'status':
-      case 'lease':
+        this.status.push(event.detail.text)
+        if (this.status.length > STATUS_LINES_MAX) this.status.shift()
+        break
       case 'backup':
+        this.backups.set(event.detail.id, event.detail.phase)
+        break
+      case 'lease':
+        this.leaseEpoch = event.detail.epoch
+        break
       case 'output':
         break
     }

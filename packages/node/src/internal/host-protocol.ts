@@ -20,6 +20,8 @@ export interface HostConfig {
   readonly memoryBytes: number
   readonly intervalMs: number
   readonly ttlMs: number
+  /** Further arguments of QEMU. */
+  readonly deviceArguments?: readonly string[]
   readonly tier?: TrackerTierName
   readonly compression?: Compression
 }

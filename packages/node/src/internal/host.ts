@@ -95,7 +95,7 @@ async function serve(
 function makeHost(config: HostConfig, tell: (event: HostEvent) => void): HostParts {
   const clock = createBoottimeClock()
   const { self, channelFolder, leaseSocket } = config
-  const { qemu, accelerator, guest, memoryBytes, kernelArguments } = config
+  const { qemu, accelerator, guest, memoryBytes, kernelArguments, deviceArguments } = config
   const leases = createLeaseClient({ clock }, { self, socketPath: leaseSocket })
   const channels = createUnixChannels(
     { clock, random: createSystemRandom() },
@@ -106,7 +106,15 @@ function makeHost(config: HostConfig, tell: (event: HostEvent) => void): HostPar
       leases,
       channels,
       clock,
-      machine: { qemu, accelerator, guest, memoryBytes, kernelArguments, leaseSocket },
+      machine: {
+        qemu,
+        accelerator,
+        guest,
+        memoryBytes,
+        kernelArguments,
+        leaseSocket,
+        ...(deviceArguments && { deviceArguments }),
+      },
     },
     { ...config, peers: [], verify: true },
   )

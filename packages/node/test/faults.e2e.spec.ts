@@ -1,0 +1,150 @@
+import { readFileSync } from 'node:fs'
+import { describe, expect, it } from 'vitest'
+import { cpuTicks } from '../src/demo/cpu-time.ts'
+import { killHost, makeFaultKit, signalIfAlive, ticks } from './fault-kit.ts'
+
+describe('the guest ends by itself', () => {
+  it('shuts down during replication: nobody restarts it from a checkpoint', async () => {
+    const kit = await makeFaultKit({ load: { exit: { how: 'poweroff', atTick: 200 } } })
+    const { active, backup } = await kit.protectedPair()
+    await active.exited
+    await backup.exited
+    expect(active.ending?.text).toBe('the guest has shut down')
+    expect(backup.ending?.text).toBe('the guest has shut down')
+    expect(backup.takeover).toBeUndefined()
+  })
+
+  it('restarts during replication: it goes on being protected, and survives a kill', async () => {
+    const kit = await makeFaultKit({ load: { exit: { how: 'reboot', atTick: 200 } } })
+    const { active, backup } = await kit.protectedPair()
+    await active.until(() => active.status.includes('the guest restarted'), kit.signal)
+    // Its counter begins anew.
+    await active.until(() => (active.lastTick?.tick ?? 1_000) < 100, kit.signal)
+    await ticks(active, 20, kit.signal)
+    killHost(active)
+    await backup.until(() => backup.firstTick, kit.signal)
+    await ticks(backup, 20, kit.signal)
+    expect(backup.guestErrors).toBe(0)
+  })
+})
+
+describe('a backup dies', () => {
+  it('and a new process with its name is filled again', async () => {
+    const kit = await makeFaultKit()
+    const { active, backup } = await kit.protectedPair()
+    killHost(backup)
+    await active.until(() => active.inSync.length === 0, kit.signal)
+    const again = kit.cluster.startHost('backup', { self: backup.id })
+    await active.until(() => active.inSync.includes(again.id), kit.signal)
+    killHost(active)
+    await again.until(() => again.firstTick, kit.signal)
+    expect(again.guestErrors).toBe(0)
+  })
+
+  it('returns, and the active dies before it is filled: one clear line and no guest', async () => {
+    const kit = await makeFaultKit()
+    const { active, backup } = await kit.protectedPair()
+    killHost(backup)
+    await active.until(() => active.inSync.length === 0, kit.signal)
+    const again = kit.cluster.startHost('backup', { self: backup.id })
+    await active.until(() => active.backups.get(again.id) === 'filling', kit.signal)
+    killHost(active)
+    const refusal = await again.until(() => again.refusal, kit.signal)
+    expect(refusal).toBe('node-2 is not in the in-sync set of tested: it does not take over')
+    expect(again.takeover).toBeUndefined()
+  })
+
+  it('again and again, at any moment of its work: the active runs on', async () => {
+    const kit = await makeFaultKit({ load: { memoryMebibytes: 16, pagesPerTick: 400 } })
+    const { active, backup } = await kit.protectedPair()
+    let current = backup
+    for (let round = 0; round < 3; round++) {
+      // Kill it right when it says that it has applied: the next epoch is on its way or half there.
+      const { lastApplied } = current
+      await current.until(() => current.lastApplied !== lastApplied, kit.signal)
+      killHost(current)
+      current = kit.cluster.startHost('backup', { self: backup.id })
+      await kit.protect(active, current)
+    }
+    await ticks(active, 20, kit.signal)
+    killHost(active)
+    await current.until(() => current.firstTick, kit.signal)
+    await ticks(current, 20, kit.signal)
+    expect(current.guestErrors).toBe(0)
+  })
+})
+
+describe('the active host is stopped for longer than its lease', () => {
+  it('alone: the guest runs on elsewhere, and not here any more', async () => {
+    const kit = await makeFaultKit()
+    const { active, backup } = await kit.protectedPair()
+    active.kill('SIGSTOP')
+    await backup.until(() => backup.takeover, kit.signal)
+    expect(cpuTicks(active.qemuPid)).toBeUndefined()
+    await backup.until(() => backup.firstTick, kit.signal)
+    active.kill('SIGCONT')
+    await active.exited
+    expect(active.ending?.text).toMatch(/lease 1 on tested is lost|QEMU ended/)
+    await ticks(backup, 20, kit.signal)
+    expect(backup.guestErrors).toBe(0)
+  })
+
+  it('with its QEMU and its guard: the kernel ends them at the deadline', async () => {
+    const kit = await makeFaultKit()
+    const { active, backup } = await kit.protectedPair()
+    const guardPid = parentOf(active.qemuPid)
+    for (const pid of [active.pid, guardPid, active.qemuPid]) process.kill(pid, 'SIGSTOP')
+    await backup.until(() => backup.takeover, kit.signal)
+    // Nobody was continued yet.
+    expect(isRunning(active.qemuPid)).toBe(false)
+    for (const pid of [active.pid, guardPid, active.qemuPid]) signalIfAlive(pid, 'SIGCONT')
+    await active.exited
+    await backup.until(() => backup.firstTick, kit.signal)
+    expect(backup.guestErrors).toBe(0)
+  })
+})
+
+describe('the lease server', () => {
+  it('is killed and restarted: the guest runs on, and epochs do not repeat', async () => {
+    const kit = await makeFaultKit({ changes: { ttlMs: 5_000 } })
+    const { active, backup } = await kit.protectedPair()
+    const { leaseServer } = kit.cluster
+    leaseServer.kill('SIGKILL')
+    await leaseServer.exited
+    await kit.cluster.startLeaseServer(kit.signal)
+    await ticks(active, 50, kit.signal)
+    killHost(active)
+    await backup.until(() => backup.firstTick, kit.signal)
+    expect(backup.leaseEpoch).toBeGreaterThan(active.leaseEpoch)
+    expect(backup.guestErrors).toBe(0)
+  })
+
+  it('is lost for good: the guest stops at the deadline, with one clear line', async () => {
+    const kit = await makeFaultKit()
+    const { active } = await kit.protectedPair()
+    kit.cluster.leaseServer.kill('SIGKILL')
+    await active.exited
+    expect(active.ending?.text).toMatch(/^lease 1 on tested is lost: the guest was stopped$/)
+    expect(isRunning(active.qemuPid)).toBe(false)
+  })
+})
+
+function statOf(pid: number): readonly string[] | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+  } catch {
+    return undefined
+  }
+}
+
+function parentOf(pid: number): number {
+  const parent = Number(statOf(pid)?.[1])
+  expect(parent).toBeGreaterThan(1)
+  return parent
+}
+
+function isRunning(pid: number): boolean {
+  const state = statOf(pid)?.[0]
+  return state !== undefined && state !== 'Z'
+}
