@@ -1,4 +1,4 @@
-/** Entries of the lease log as CBOR. They were checked when they came in, and by a checksum since. */
+/** Entries of the lease log as CBOR: checked when they came in, and by a checksum since. */
 import { decode, encode } from 'cborg'
 import {
   LEASE_NAME_BYTES_MAX,

@@ -1,15 +1,16 @@
 /**
  * Durable entries of the lease server: one file, a header and then frames.
  *
- * Header: "MYCLEASE", u32 version, u32 salt (random per file), u32 count of the frames that the file
- * was made with, u32 CRC-32 of all that. Frame: u32 length of the payload, u32 number (from 1,
+ * Header: "MYCLEASE", u32 version, u32 salt (random per file), u32 count of the frames that the
+ * file was made with, u32 CRC-32 of all that. Frame: u32 length of the payload, u32 number (from 1,
  * growing by one), u32 CRC-32 over salt, length, number and payload; the payload is a CBOR array of
  * entries, one frame per group commit. All integers big-endian.
  *
  * A frame is acknowledged after fdatasync, and the next one is begun only then. So damage that no
  * valid frame follows was never acknowledged (a torn tail: cut off), and damage that one follows
- * was (refused), like damage in what the file was made with. Damage in the very last frame cannot be
- * told from a torn one. Compaction writes a new file with all entries beside the old one and renames it.
+ * was (refused), like damage in what the file was made with. Damage in the very last frame cannot
+ * be told from a torn one. Compaction writes a new file with all entries beside the old one and
+ * renames it.
  */
 import { randomBytes } from 'node:crypto'
 import { open, readFile, rename, rm } from 'node:fs/promises'

@@ -42,7 +42,7 @@ describe('the gate', () => {
     assert.deepEqual(gate.written(batch), [reply('x'), view('x'), reply('x', 2)])
     assert.deepEqual(gate.written(gate.takeBatch(10)), [reply('x', 3)])
     assert.deepEqual(gate.push([reply('x')]), [reply('x')])
-    assert.ok(!gate.hasUnwritten && gate.heldCount === 0)
+    assert.deepEqual({ held: gate.heldCount, left: gate.hasUnwritten }, { held: 0, left: false })
   })
 
   test('turns what rested on a failed write into refusals and forgets the rest', () => {

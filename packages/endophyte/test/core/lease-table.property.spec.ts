@@ -69,7 +69,7 @@ class Judge {
 
   check(): void {
     const { effects, now } = this.grantor
-    for (const [index, effect] of effects.entries()) {
+    for (const effect of effects) {
       if (effect.type === 'persist') this.#onPersist(effect.entry, now)
       if (effect.type !== 'reply') continue
       const { kind } = effect.reply
@@ -77,8 +77,6 @@ class Judge {
       if (kind === 'granted' || kind === 'transferred') {
         assert.equal(effect.reply.epoch, this.#entry?.epoch, 'told what is not current')
       }
-      const isPersistedLater = effects.slice(index).some(({ type }) => type === 'persist')
-      assert.ok(kind !== 'granted' || !isPersistedLater || index > 0, 'told before it is durable')
     }
   }
 

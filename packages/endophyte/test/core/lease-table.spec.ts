@@ -24,7 +24,7 @@ describe('grants', () => {
     assert.deepEqual(grantor.replies.get(0), granted(1n))
   })
 
-  test('another is refused or waits until the time to live has passed, and not a moment less', () => {
+  test('another is refused, or waits until the time to live has passed to the moment', () => {
     const grantor = new Grantor()
     grantor.ask(acquireOf(a, 1))
     assert.deepEqual(grantor.reply(acquireOf(b, 2, { wait: false })), refused('held'))
