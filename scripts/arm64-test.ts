@@ -24,7 +24,7 @@ async function test(): Promise<void> {
     cwd: root,
     stdio: ['ignore', 2, 2],
   })
-  emulate([await buildNativeTests({ name: 'native-test-arm64', prefix, flags: ['-O2'] })])
+  emulate([await buildNativeTests({ name: 'native-test-arm64', prefix, flags: ['-O1'] })])
   // No child process can run in the emulator: hence no isolation, and no vitest forks.
   emulate([
     nodeForArm64(),
