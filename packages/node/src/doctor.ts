@@ -7,7 +7,7 @@ import { createBoottimeClock, createPrimary, createRegion } from '@mycelium/ram'
 import { examine, type DoctorFacts, type DoctorReport, type Finding } from './core/doctor.ts'
 
 export { renderReport } from './core/doctor.ts'
-export type { CheckStatus, DoctorCheck, DoctorReport } from './core/doctor.ts'
+export type { DoctorReport } from './core/doctor.ts'
 
 export interface DoctorOptions extends AbortOptions {
   /** Called with one line when something slow begins: the download of the guest image. */

@@ -17,7 +17,7 @@ export type CpioEntry =
     }
 
 /** The archive's "newc" format states sizes in 8 hexadecimal digits. */
-export const CPIO_FILE_BYTES_MAX = 0xffff_ffff
+const CPIO_FILE_BYTES_MAX = 0xffff_ffff
 /** PATH_MAX of Linux without its final zero. */
 export const CPIO_PATH_BYTES_MAX = 4_095
 

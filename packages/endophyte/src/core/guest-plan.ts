@@ -4,6 +4,8 @@ import { writeCpio } from './cpio.ts'
 import { consoleDevice, type QemuArchitecture } from './qemu-command.ts'
 
 export interface GuestPlan {
+  /** Debian's name of the guest's architecture. */
+  readonly debianArchitecture: string
   /** An empty package that depends on the newest kernel. */
   readonly kernelMetaPackage: string
   readonly busyboxPackage: string
@@ -25,13 +27,12 @@ export function planGuest(
   foreign: boolean,
 ): GuestPlan {
   const debianName = DEBIAN_NAMES[architecture]
-  const suffix = foreign ? `:${debianName}` : ''
-  // Both are small kernels for VMs: less to read, to check and to boot.
-  const kernel =
-    distribution === 'ubuntu' ? 'linux-image-virtual' : `linux-image-cloud-${debianName}`
   return {
-    kernelMetaPackage: `${kernel}${suffix}`,
-    busyboxPackage: `busybox-static${suffix}`,
+    debianArchitecture: debianName,
+    // Both are small kernels for VMs: less to read, to check and to boot.
+    kernelMetaPackage:
+      distribution === 'ubuntu' ? 'linux-image-virtual' : `linux-image-cloud-${debianName}`,
+    busyboxPackage: 'busybox-static',
     compiler: foreign ? `${architecture}-linux-gnu-gcc` : 'cc',
     compilerPackage: foreign ? `gcc-${architecture.replace('_', '-')}-linux-gnu` : 'gcc libc6-dev',
   }

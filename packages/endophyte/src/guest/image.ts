@@ -22,7 +22,8 @@ import type { QemuArchitecture } from '../core/qemu-command.ts'
 import { GuestImageError, NoCompilerError } from '../errors.ts'
 import { LOAD_SOURCE_PATH } from '../guest-files.ts'
 import { hostArchitecture } from '../qemu/architecture.ts'
-import { runTool, type ToolResult } from './tools.ts'
+import { createAptDownloads } from './apt.ts'
+import { runTool } from './tools.ts'
 
 /** Files of the demo guest; readable by everybody, so that an unprivileged QEMU can open them. */
 export interface GuestImage {
@@ -87,7 +88,7 @@ export async function prepareGuestImage(init: GuestImageInit = {}): Promise<Gues
   }
 }
 
-export function defaultCacheFolder(): string {
+function defaultCacheFolder(): string {
   const xdg = process.env['XDG_CACHE_HOME']
   return join(xdg === undefined || xdg === '' ? join(homedir(), '.cache') : xdg, 'mycelium')
 }
@@ -117,15 +118,17 @@ async function madeOnce(
 async function fetchPackages(folder: string, plan: GuestPlan, init: GuestImageInit): Promise<void> {
   const download = join(folder, 'download')
   await mkdir(download)
-  const kernels = await findKernels(plan, init)
-  const kernel = await downloadFirst(download, kernels, init)
+  const packages = createAptDownloads(download, plan.debianArchitecture, init)
+  const kernel = await packages.download(`the kernel of ${plan.kernelMetaPackage}`, async (show) =>
+    kernelPackages(await show(plan.kernelMetaPackage)),
+  )
   const kernelTree = join(download, 'kernel')
   await unpack(kernel.file, kernelTree, init)
   const boot = join(kernelTree, 'boot')
   const image = (await readdir(boot)).find((name) => name.startsWith('vmlinuz-'))
   if (image === undefined) throw broken(`${kernel.name} holds no kernel`)
   await copyReadable(join(boot, image), join(folder, 'vmlinuz'))
-  const busybox = await downloadFirst(download, [plan.busyboxPackage], init)
+  const busybox = await packages.download(plan.busyboxPackage, () => [plan.busyboxPackage])
   const busyboxTree = join(download, 'busybox')
   await unpack(busybox.file, busyboxTree, init)
   // Debian 13 and Ubuntu 24.04 have moved /bin into /usr.
@@ -135,74 +138,6 @@ async function fetchPackages(folder: string, plan: GuestPlan, init: GuestImageIn
   await copyReadable(program, join(folder, 'busybox'))
   await writeFile(join(folder, 'kernel-package'), `${kernel.name}\n`)
   await rm(download, { recursive: true })
-}
-
-async function findKernels(plan: GuestPlan, init: GuestImageInit): Promise<string[]> {
-  const show = (): Promise<ToolResult> =>
-    runTool('apt-cache', ['show', plan.kernelMetaPackage], init)
-  let shown = await show()
-  if (shown.exitCode === undefined) {
-    throw new GuestImageError({
-      reason: 'apt-cache is missing',
-      fix: 'use Debian 12, Ubuntu 24.04 or newer',
-    })
-  }
-  if (kernelPackages(shown.output).length === 0) {
-    await updateLists(`apt does not know ${plan.kernelMetaPackage}`, init)
-    shown = await show()
-  }
-  const kernels = kernelPackages(shown.output)
-  if (kernels.length === 0) {
-    throw new GuestImageError({
-      reason: `apt does not know ${plan.kernelMetaPackage}`,
-      fix: 'sudo apt-get update, and check /etc/apt/sources.list',
-    })
-  }
-  const suffix = /:\w+$/.exec(plan.kernelMetaPackage)?.[0] ?? ''
-  return kernels.map((name) => `${name}${suffix}`)
-}
-
-/** Only root may; everybody else is told. */
-async function updateLists(reason: string, init: GuestImageInit): Promise<void> {
-  const fix = 'sudo apt-get update'
-  if (process.getuid?.() !== 0) throw new GuestImageError({ reason, fix })
-  init.onProgress?.(`${reason}: running apt-get update`)
-  const updated = await runTool('apt-get', ['update'], init)
-  if (updated.exitCode !== 0) {
-    throw new GuestImageError({ reason: `apt-get update: ${updated.complaint}`, fix })
-  }
-}
-
-interface Download {
-  readonly name: string
-  readonly file: string
-}
-
-/** The first package that the server still has. */
-async function downloadFirst(
-  folder: string,
-  names: readonly string[],
-  init: GuestImageInit,
-): Promise<Download> {
-  let complaint = ''
-  for (let attempt = 0; attempt < 2; attempt++) {
-    for (const name of names) {
-      init.onProgress?.(`downloading ${name}`)
-      const before = new Set(await readdir(folder))
-      // As root apt would drop to a user who may not write here, and warn that it does not.
-      const args = ['-o', 'APT::Sandbox::User=', 'download', name]
-      const result = await runTool('apt-get', args, { ...init, cwd: folder })
-      const file = (await readdir(folder)).find((one) => one.endsWith('.deb') && !before.has(one))
-      if (result.exitCode === 0 && file !== undefined) return { name, file: join(folder, file) }
-      complaint = result.complaint
-    }
-    // The lists may be older than the packages on the server.
-    if (attempt === 0) await updateLists(`cannot download ${names.join(', ')}: ${complaint}`, init)
-  }
-  throw new GuestImageError({
-    reason: `cannot download ${names.join(', ')}: ${complaint}`,
-    fix: 'check that apt reaches its server: sudo apt-get update',
-  })
 }
 
 async function unpack(file: string, folder: string, init: GuestImageInit): Promise<void> {

@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process'
 import type { AbortOptions } from '@mycelium/interface'
 
 /** What a tool may print; more ends it with an error. `apt-cache show` prints some 20 KB. */
-export const TOOL_OUTPUT_BYTES_MAX = 4_194_304
+const TOOL_OUTPUT_BYTES_MAX = 4_194_304
 
 export interface ToolResult {
   /** Absent: the tool is not there. */

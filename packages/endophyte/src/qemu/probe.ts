@@ -95,12 +95,12 @@ export interface AcceleratorProbeInit extends AbortOptions {
 }
 
 /** A guest with KVM is ready after 1 s; with KVM inside KVM after a few. In milliseconds. */
-export const KVM_PROBE_LIMIT_MS = 8_000
+const KVM_PROBE_LIMIT_MS = 8_000
 const KVM_PROBE_MEMORY_BYTES = 128 * 1_048_576
 
 /**
  * `kvm` if the demo guest really boots with it, otherwise `tcg`, which runs everywhere but slower.
- * Takes {@link KVM_PROBE_LIMIT_MS} at most. The caller keeps the result. Rejects only on abort.
+ * Takes 8 s at most. The caller keeps the result. Rejects only on abort.
  */
 export async function probeAccelerator(init: AcceleratorProbeInit): Promise<AcceleratorProbe> {
   const { qemu, kvmDevice = '/dev/kvm', signal } = init

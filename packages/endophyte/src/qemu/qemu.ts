@@ -42,7 +42,8 @@ export interface QemuInit {
    */
   readonly user?: QemuUser
   /**
-   * Where a private folder may be made for the milliseconds that `saveHead` takes.
+   * Where a private folder may be made for the milliseconds that `saveHead` takes. `user` must be
+   * able to pass through it.
    *
    * @default os.tmpdir()
    */
@@ -77,8 +78,8 @@ export interface SavedState {
 
 /**
  * One QEMU process. Methods reject with `ERR_ENDOPHYTE_CLOSED` before `start` and after `stop`,
- * with `ERR_ENDOPHYTE_QMP_LOST` if QEMU ends meanwhile, and with `ERR_ENDOPHYTE_QMP` if it refuses. At
- * most one of `stopAndSaveState`, `cont`, `saveHead` and `load` may be under way at a time.
+ * with `ERR_ENDOPHYTE_QMP_LOST` if QEMU ends meanwhile, and with `ERR_ENDOPHYTE_QMP` if it refuses.
+ * At most one of `stopAndSaveState`, `cont`, `saveHead` and `load` may be under way at a time.
  */
 export interface Qemu extends EventSource<QemuEvents>, AsyncDisposable {
   /** @throws {QemuClosedError} `ERR_ENDOPHYTE_CLOSED`: not started, or stopped */

@@ -11,6 +11,7 @@ import {
 
 test('packages by distribution and architecture', () => {
   expect(planGuest('x86_64', 'debian', false)).toEqual({
+    debianArchitecture: 'amd64',
     kernelMetaPackage: 'linux-image-cloud-amd64',
     busyboxPackage: 'busybox-static',
     compiler: 'cc',
@@ -18,8 +19,9 @@ test('packages by distribution and architecture', () => {
   })
   expect(planGuest('x86_64', 'ubuntu', false).kernelMetaPackage).toBe('linux-image-virtual')
   expect(planGuest('aarch64', 'debian', true)).toEqual({
-    kernelMetaPackage: 'linux-image-cloud-arm64:arm64',
-    busyboxPackage: 'busybox-static:arm64',
+    debianArchitecture: 'arm64',
+    kernelMetaPackage: 'linux-image-cloud-arm64',
+    busyboxPackage: 'busybox-static',
     compiler: 'aarch64-linux-gnu-gcc',
     compilerPackage: 'gcc-aarch64-linux-gnu',
   })

@@ -41,10 +41,21 @@ async function log(): Promise<string[]> {
   return (await readFile(join(folder, 'log'), 'utf8')).trim().split('\n')
 }
 
+/**
+ * The last two arguments of apt-get decide; the options before them do not matter to a fake. Lists
+ * that the user fetched for himself are seen by their option.
+ */
+const APT_GET =
+  'for last; do :; done; case "$*" in *--version*|*update) ;; *) touch "$last.deb" ;; esac'
+/** Fails for `name`, otherwise as apt-get does. */
+const aptGetWithout = (name: string): string =>
+  `case "$*" in *download*${name}*) echo "E: 404" >&2; exit 100 ;; esac; ${APT_GET}`
+
 /** Tools that behave as those of Debian do, with small files. */
 async function fakeTools(): Promise<string> {
+  await tool('dpkg', 'echo amd64')
   await tool('apt-cache', 'echo "Depends: linux-image-6.1.0-9-cloud-amd64 (= 1)"')
-  await tool('apt-get', 'case $1 in update) ;; *) touch "$4.deb" ;; esac')
+  await tool('apt-get', APT_GET)
   await tool(
     'dpkg-deb',
     `case $2 in
@@ -95,36 +106,65 @@ test('several at once: one result, nothing left over', async () => {
 test('the newest kernel is gone from the server: takes the next one', async () => {
   const searchPath = await fakeTools()
   await tool('apt-cache', 'echo "Depends: linux-image-2-x"; echo "Depends: linux-image-1-x"')
-  await tool('apt-get', 'case $4 in *-2-*) echo "E: 404" >&2; exit 100;; esac; touch "$4.deb"')
+  await tool('apt-get', aptGetWithout('-2-'))
   const image = await prepareGuestImage({ architecture: 'x86_64', cacheFolder, searchPath })
   expect(image.kernelPackage).toBe('linux-image-1-x')
 })
 
-test('apt-get update was never run: root runs it, others are told', async () => {
+test('apt-get update never ran: private lists, nothing of the system changes', async () => {
   const searchPath = await fakeTools()
-  await tool('apt-cache', `[ -e ${folder}/updated ] && echo "Depends: linux-image-1-x"; exit 0`)
-  await tool('apt-get', `case $1 in update) touch ${folder}/updated;; *) touch "$4.deb";; esac`)
-  const preparing = prepareGuestImage({ architecture: 'x86_64', cacheFolder, searchPath })
-  if (process.getuid?.() === 0) {
-    expect((await preparing).kernelPackage).toBe('linux-image-1-x')
-    return
-  }
-  await expect(preparing).rejects.toMatchObject({
-    code: 'ERR_ENDOPHYTE_GUEST_IMAGE',
-    fix: 'sudo apt-get update',
-  })
+  const knows = 'case "$*" in *Dir::State::lists=*) echo "Depends: linux-image-1-x" ;; esac'
+  await tool('apt-cache', knows)
+  const image = await prepareGuestImage({ architecture: 'x86_64', cacheFolder, searchPath })
+  expect(image.kernelPackage).toBe('linux-image-1-x')
+  const updates = (await log()).filter((line) => line.endsWith(' update'))
+  expect(updates).toHaveLength(1)
+  expect(updates[0]).toContain(`-o Dir::State::lists=${cacheFolder}/temporary-`)
+})
+
+test('lists older than the server: private lists too', async () => {
+  const searchPath = await fakeTools()
+  const old = 'case "$*" in *Dir::State::lists=*) n=2 ;; *) n=1 ;; esac'
+  await tool('apt-cache', `${old}; echo "Depends: linux-image-$n-x"`)
+  await tool('apt-get', aptGetWithout('-1-'))
+  const image = await prepareGuestImage({ architecture: 'x86_64', cacheFolder, searchPath })
+  expect(image.kernelPackage).toBe('linux-image-2-x')
+})
+
+test('a guest of another architecture: its lists, and a cross compiler', async () => {
+  const searchPath = await fakeTools()
+  await tool('aarch64-linux-gnu-gcc', 'while [ "$1" != -o ]; do shift; done; echo load > "$2"')
+  await tool('cc', 'exit 1')
+  if (process.arch !== 'x64') return // the compiler of this machine would be the right one
+  await prepareGuestImage({ architecture: 'aarch64', cacheFolder, searchPath })
+  const calls = await log()
+  expect(calls.find((line) => line.endsWith(' update'))).toContain('-o APT::Architecture=arm64')
+  expect(calls.find((line) => line.startsWith('apt-cache'))).toMatch(
+    /show linux-image-cloud-arm64$/,
+  )
 })
 
 test.each([
-  ['no apt', 'apt-cache', undefined, /apt-cache is missing/],
-  ['a kernel that apt does not know', 'apt-cache', 'exit 0', /apt does not know linux-image-/],
+  ['no apt', 'apt-get', undefined, /apt-get is missing/],
+  ['no dpkg', 'dpkg', undefined, /dpkg is missing/],
+  [
+    'a kernel that apt does not know',
+    'apt-cache',
+    'exit 0',
+    /apt does not know the kernel of linux-image-/,
+  ],
   [
     'a server that does not answer',
     'apt-get',
-    'case $1 in update) ;; *) echo "E: no route" >&2; exit 100;; esac',
+    'case "$*" in *download*) echo "E: no route" >&2; exit 100 ;; esac',
     /cannot download .*no route/,
   ],
-  ['an update that fails', 'apt-get', 'echo "E: no network" >&2; exit 100', /no network/],
+  [
+    'an update that fails',
+    'apt-get',
+    'case "$*" in *--version*) ;; *) echo "E: no network" >&2; exit 100 ;; esac',
+    /no network/,
+  ],
   ['a broken package', 'dpkg-deb', 'echo bad archive >&2; exit 2', /dpkg-deb: bad archive/],
   ['a package without a kernel', 'dpkg-deb', 'mkdir -p "$3/boot"', /holds no kernel/],
   ['a program that does not compile', 'cc', 'echo no such header >&2; exit 1', /no such header/],
