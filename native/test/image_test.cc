@@ -160,7 +160,8 @@ TEST("image: a chunk that is wrong anywhere changes nothing, chunks before it st
   bad.pop_back();
   CHECK_THROWS(ChunkError, Stage(image, bad));
   CHECK_EQ(image.staged_pages(), 1U);
-  CHECK_THROWS(ChunkError, image.Stage(bad, HashBytes(bad) + 1));  // checksum
+  const Bytes good = Payload([](ChunkWriter& writer) { writer.AddComplete(5, Page(5).data()); });
+  CHECK_THROWS(ChunkError, image.Stage(good, HashBytes(good) + 1));
   CHECK_THROWS(ChunkError, Stage(image, {}));
   image.Apply(std::nullopt);
   Bytes expected(memory->bytes());

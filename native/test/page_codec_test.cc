@@ -93,12 +93,18 @@ const bool registered = [] {
       const size_t bytes = ops.difference(page.data(), base.data(), room.bytes.data());
       CHECK_EQ(bytes, words == 246 ? size_t{2040} : kWordsBytesEnd);
     }
-    // Exactly the bound, which is too long already: 8 + 40 + 8 * 250 = 2,048.
+    // Every size around the bound: 8 + blocks + 8 words bytes.
     const Page base(kPageBytes);
-    Page page(kPageBytes);
-    for (size_t word = 0; word < 250; ++word) page[(word % 40 * 8 + word / 40) * 8 + 7] = 0x80;
-    CHECK_EQ(reference::Difference(page.data(), base.data()).size(), kWordsBytesEnd);
-    CheckAgainstReference(ops, page, base);
+    for (size_t blocks = 33; blocks <= 64; ++blocks) {
+      for (size_t words = 244; words <= 252; ++words) {
+        Page page(kPageBytes);
+        for (size_t word = 0; word < words; ++word) {
+          page[(word % blocks * 8 + word / blocks) * 8 + 7] = 0x80;
+        }
+        CHECK_EQ(reference::Difference(page.data(), base.data()).size(), 8 + blocks + 8 * words);
+        CheckAgainstReference(ops, page, base);
+      }
+    }
   });
   ForEachIsa("every word of a page changed", [](const PageOps& ops) {
     CheckAgainstReference(ops, Page(kPageBytes, 0xff), Page(kPageBytes));

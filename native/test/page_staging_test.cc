@@ -60,6 +60,21 @@ TEST("page staging: gives memory back some time after a peak, not at once") {
   }
 }
 
+TEST("anonymous memory: gives long ranges back, and leaves short ones") {
+  AnonymousMemory memory(size_t{1} << 20);
+  std::memset(memory.data(), 1, memory.bytes());
+  CHECK(!memory.GiveBack(0, kPageBytes));
+  CHECK_EQ(memory.data()[0], 1);
+  CHECK(!memory.GiveBack(512, size_t{1} << 18));  // not whole pages of the machine
+  CHECK_EQ(memory.data()[512], 1);
+  CHECK(memory.GiveBack(0, size_t{1} << 18));
+  CHECK_EQ(memory.data()[(size_t{1} << 18) - 1], 0);
+  CHECK_EQ(memory.data()[size_t{1} << 18], 1);
+  memory.Zero(size_t{1} << 18, kPageBytes);
+  CHECK_EQ(memory.data()[(size_t{1} << 18) + kPageBytes - 1], 0);
+  CHECK_EQ(memory.data()[(size_t{1} << 18) + kPageBytes], 1);
+}
+
 TEST("page staging: refuses more pages than numbers have bits for") {
   CHECK_THROWS(std::out_of_range, PageStaging(kPagesMax + 1));
 }

@@ -259,6 +259,32 @@ TEST("source and image: replicas follow through random epochs") {
   }
 }
 
+// What a page held before it was zero must not shine through when it is written again.
+TEST("source and image: a page that was zero for a while") {
+  Bench bench;
+  Generator generator(harness::Seed("zero for a while"));
+  std::vector<uint8_t> content(kPageBytes);
+  generator.Fill(content.data(), kPageBytes);
+  bench.source.Seed();
+  Image image(Memory::Create(bench.memory->bytes(), "image-test"));
+  const auto replicate = [&] {
+    bench.tracker->written.Set(3);
+    bench.source.Capture();
+    const Encoding encoding = bench.source.Encode({});
+    harness::StageAll(image, encoding.chunks);
+    image.Apply(encoding.root);
+    CHECK(ContentOf(*bench.memory) == ContentOf(*image.memory()));
+  };
+  for (size_t round = 0; round < 2; ++round) {
+    std::memcpy(bench.Page(3), content.data(), kPageBytes);
+    replicate();
+    std::memset(bench.Page(3), 0, kPageBytes);
+    replicate();
+    bench.Page(3)[8] = 1;
+    replicate();
+  }
+}
+
 // More pages than one step of the staging area holds, then few again.
 TEST("source: the staging area grows with a peak, and every page comes through") {
   constexpr size_t kMany = 5000;

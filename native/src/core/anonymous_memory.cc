@@ -14,7 +14,7 @@ namespace mycelium {
 
 namespace {
 
-// Below this, one madvise costs more than the writes that it saves.
+// Below this, one madvise and the faults that may follow cost more than the memory is worth.
 constexpr size_t kGiveBackBytesMin = 16 * kPageBytes;
 
 // Linux 5.14; not in the headers of every supported system. Older kernels answer EINVAL.
@@ -52,14 +52,14 @@ void AnonymousMemory::Populate() {
   madvise(data_, bytes_, kMadvPopulateWrite);
 }
 
-void AnonymousMemory::Zero(size_t offset, size_t bytes) {
-  uint8_t* const begin = data_ + offset;
+bool AnonymousMemory::GiveBack(size_t offset, size_t bytes) {
   const size_t host = HostPageBytes();
-  if (bytes >= kGiveBackBytesMin && offset % host == 0 && bytes % host == 0 &&
-      madvise(begin, bytes, MADV_DONTNEED) == 0) {
-    return;
-  }
-  std::memset(begin, 0, bytes);
+  return bytes >= kGiveBackBytesMin && offset % host == 0 && bytes % host == 0 &&
+         madvise(data_ + offset, bytes, MADV_DONTNEED) == 0;
+}
+
+void AnonymousMemory::Zero(size_t offset, size_t bytes) {
+  if (!GiveBack(offset, bytes)) std::memset(data_ + offset, 0, bytes);
 }
 
 }  // namespace mycelium

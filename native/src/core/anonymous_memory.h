@@ -20,8 +20,10 @@ class AnonymousMemory {
 
   // Asks for huge pages and takes the memory now instead of at the first writes. Only a hint.
   void Populate();
-  // Makes a range of whole machine pages zero and gives its memory back. Where the machine's pages
-  // are larger than the range, or it is not aligned to them, the rest is overwritten.
+  // Gives the memory of a range back if that is worth a system call: what the range holds is lost
+  // either way. True: it is zero now.
+  bool GiveBack(size_t offset, size_t bytes);
+  // Makes a range zero, by giving it back or by writing.
   void Zero(size_t offset, size_t bytes);
 
  private:

@@ -31,16 +31,28 @@ Source::Source(std::shared_ptr<Memory> memory, std::shared_ptr<DirtyTracker> tra
       hashes_(memory_->pages()),
       staging_(memory_->pages()),
       found_(memory_->pages()),
-      populated_(memory_->pages()) {}
+      populated_(memory_->pages()),
+      zeroed_(memory_->pages()) {}
 
 void Source::SetHash(size_t page, uint64_t hash) {
+  if (hash == 0 && hashes_[page] != 0) zeroed_.Set(page);
   root_ += hash - hashes_[page];
   hashes_[page] = hash;
 }
 
-void Source::ZeroShadow(size_t first, size_t end) {
-  shadow_.Zero(first * kPageBytes, (end - first) * kPageBytes);
-  for (size_t page = first; page < end; ++page) SetHash(page, 0);
+void Source::GiveBackZeroPages() {
+  size_t first = 0;
+  size_t end = 0;
+  zeroed_.ForEach([&](size_t page) {
+    if (hashes_[page] != 0) return;  // it has come to hold something again
+    if (page != end) {
+      shadow_.GiveBack(first * kPageBytes, (end - first) * kPageBytes);
+      first = page;
+    }
+    end = page + 1;
+  });
+  shadow_.GiveBack(first * kPageBytes, (end - first) * kPageBytes);
+  zeroed_.ClearAll();
 }
 
 // The hash is that of the copy: the page may be written meanwhile.
@@ -48,7 +60,7 @@ void Source::CopyToShadow(size_t page) {
   const uint8_t* const content = memory_->data() + page * kPageBytes;
   uint8_t* const shadow = Shadow(page);
   if (ops_.is_zero(content)) {
-    if (hashes_[page] != 0) ZeroShadow(page, page + 1);
+    SetHash(page, 0);
     return;
   }
   std::memcpy(shadow, content, kPageBytes);
@@ -65,14 +77,11 @@ size_t Source::Seed() {
   for (size_t page = 0; page < pages(); ++page) {
     if (populated.Test(page)) {
       CopyToShadow(page);
-      continue;
+    } else {
+      SetHash(page, 0);
     }
-    if (hashes_[page] == 0) continue;
-    size_t end = page + 1;
-    while (end < pages() && !populated.Test(end) && hashes_[end] != 0) ++end;
-    ZeroShadow(page, end);
-    page = end - 1;
   }
+  GiveBackZeroPages();
   populated_ = std::move(populated);
   populated_count_ = populated_.Count();
   seeded_ = true;
@@ -154,7 +163,7 @@ void Source::EncodePage(size_t page, ChunkWriter& writer, PageBitmap& changed) {
       return;
     }
     writer.AddZero(page);
-    ZeroShadow(page, page + 1);
+    SetHash(page, 0);
     changed.Set(page);
     return;
   }
@@ -178,6 +187,7 @@ Encoding Source::Encode(const EncodeOptions& options) {
   seeded_ = false;  // the shadow moves on while chunks can still be lost for lack of memory
   staging_.pages().ForEach([&](size_t page) { EncodePage(page, writer, changed); });
   writer.Flush();
+  GiveBackZeroPages();
   Encoding encoding{writer.TakeChunks(), std::move(changed), writer.counts(), root_};
   staging_.Clear();
   seeded_ = true;

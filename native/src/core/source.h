@@ -70,7 +70,7 @@ class Source {
  private:
   uint8_t* Shadow(size_t page) const { return shadow_.data() + page * kPageBytes; }
   void CopyToShadow(size_t page);
-  void ZeroShadow(size_t first, size_t end);
+  void GiveBackZeroPages();
   void SetHash(size_t page, uint64_t hash);
   // Whether the page may hold something, as far as the file knows. Never makes the kernel allocate.
   bool IsPopulated(size_t page, size_t& hole_end) const;
@@ -81,6 +81,7 @@ class Source {
   std::shared_ptr<Memory> memory_;
   std::shared_ptr<DirtyTracker> tracker_;
   const PageOps& ops_ = BestPageOps();
+  // Of a page whose hash is 0 it may hold anything: that is a page of zeroes, and is not read.
   AnonymousMemory shadow_;
   std::vector<uint64_t> hashes_;
   uint64_t root_ = 0;
@@ -88,6 +89,7 @@ class Source {
   PageBitmap found_;      // by scans, not yet copied
   PageBitmap populated_;  // known to have been populated: reading them allocates nothing
   size_t populated_count_ = 0;
+  PageBitmap zeroed_;  // pages of the shadow that became zero, with memory to give back
   bool seeded_ = false;
   std::shared_ptr<ChunkPool> pool_ = std::make_shared<ChunkPool>();
   size_t encodings_ = 0;
