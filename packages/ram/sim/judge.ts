@@ -72,6 +72,12 @@ export class Judge {
     assert.ok(applied !== undefined && sameName(applied.name, name), `${id} lost ${text}`)
   }
 
+  /** Over a session that keeps its promises, nobody has anything to refuse but these. */
+  refused(code: string | undefined, { isHonest }: { readonly isHonest: boolean }): void {
+    const isExpected = code === 'ERR_RAM_FENCED' || code === 'ERR_RAM_REJECTED'
+    assert.ok(isExpected || !isHonest, `${code} over a session without faults`)
+  }
+
   promoted(books: BackupBooks, applied: Version, image: Uint8Array, state: number): void {
     this.holds(books, applied, image, state)
     const { lastAcknowledged: last } = books

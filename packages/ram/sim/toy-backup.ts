@@ -165,6 +165,7 @@ export class ToyBackup extends Process {
       case 'refuse': {
         const { code, text } = effect
         this.world.coverage.hit(`refused: ${code}`)
+        this.world.judge.refused(code, end)
         return this.#send(end, { type: 'refuse', ...this.#address(), code, text })
       }
       case 'applied':

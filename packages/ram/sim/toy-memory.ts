@@ -25,8 +25,16 @@ export class ToyError extends Error {
 /** Hash of each value on each page; 0 for the zero page, as in the addon. */
 const HASHES: readonly bigint[] = Array.from({ length: PAGES * PAGE_VALUES }, (_, index) => {
   const value = index % PAGE_VALUES
-  return value === 0 ? 0n : BigInt.asUintN(64, BigInt(index + 1) * 0x9e37_79b9_7f4a_7c15n)
+  return value === 0 ? 0n : mix(BigInt(index))
 })
+
+/** The finaliser of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014): a sum of such is no accident. */
+function mix(number: bigint): bigint {
+  let hash = BigInt.asUintN(64, (number + 1n) * 0x9e37_79b9_7f4a_7c15n)
+  hash = BigInt.asUintN(64, (hash ^ (hash >> 30n)) * 0xbf58_476d_1ce4_e5b9n)
+  hash = BigInt.asUintN(64, (hash ^ (hash >> 27n)) * 0x94d0_49bb_1331_11ebn)
+  return hash ^ (hash >> 31n)
+}
 
 export const pageHash = (page: number, value: number): bigint =>
   HASHES[page * PAGE_VALUES + value] ?? 0n

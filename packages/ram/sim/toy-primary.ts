@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import type { NodeId } from '@mycelium/interface'
 import type { Attachment, EpochName, Version } from '../src/core/epoch.ts'
+import type { RefusedError } from '../src/errors.ts'
 import { PrimaryCore, type PrimaryEffect, type PrimaryInput } from '../src/core/primary.ts'
 import {
   type Address,
@@ -122,9 +123,9 @@ export class ToyPrimary extends Process {
   *#seal(): Activity {
     const { random, judge, coverage } = this.world
     this.#isFrozen = true
+    const moment = this.#source.memory.slice()
     yield* this.#turns.take(() => this.work())
     this.#source.capture()
-    const moment = this.#source.memory.slice()
     const hashes = random.below(4) === 0 ? hashesOf(moment) : undefined
     this.#isFrozen = false
     yield* this.#turns.take(() => this.work())
@@ -209,15 +210,17 @@ export class ToyPrimary extends Process {
         coverage.hit(`phase: ${effect.phase}`)
         return
       case 'acknowledged': {
+        assert.equal(new Set(effect.by).size, effect.by.length, 'nobody holds an epoch twice')
         for (const id of effect.by) judge.acknowledged(effect.name, this.#links.get(id))
         this.acknowledgedBy.push(effect.by.length)
         this.#outgoing = undefined
         return
       }
       case 'drop': {
-        const { code } = effect.error as Error & { code?: string }
+        const { code, remoteCode } = effect.error as Partial<RefusedError>
         coverage.hit(`dropped: ${code}`)
         const end = this.#links.get(effect.backup)?.end
+        if (end !== undefined) judge.refused(remoteCode ?? code, end)
         this.#links.delete(effect.backup)
         end?.abort()
         return

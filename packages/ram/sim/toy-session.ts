@@ -35,9 +35,14 @@ export class Session {
     this.ends = [one, other]
   }
 
-  /** Both ends are open, and no promise was broken. */
+  /** No promise was broken. */
+  get isHonest(): boolean {
+    return !this.#isDoomed
+  }
+
+  /** The same, and both ends are open. */
   get isWell(): boolean {
-    return !this.#isDoomed && this.ends.every((end) => end.isOpen)
+    return this.isHonest && this.ends.every((end) => end.isOpen)
   }
 
   get isOver(): boolean {
@@ -76,6 +81,10 @@ export class ToyEnd implements SessionEnd {
   constructor(world: ToyWorld, session: Session) {
     this.#world = world
     this.#session = session
+  }
+
+  get isHonest(): boolean {
+    return this.#session.isHonest
   }
 
   get isWell(): boolean {
