@@ -10,7 +10,7 @@ import type { Claim, LeaseOracle } from './lease-oracle.ts'
 import { DriftingClock } from './sim-clock.ts'
 import type { LeaseBug } from './sim-grantor.ts'
 
-export const LEASE = 'vm'
+const LEASE = 'vm'
 export const GRANTOR = 'grantor'
 export const TTL_MS_MAX = 600
 const TTL_MS_MIN = 100

@@ -18,7 +18,7 @@ export interface DeadlinePage {
   readonly buffer: ArrayBuffer
 }
 
-export const DEADLINE_PAGE_BYTES = 4096
+const DEADLINE_PAGE_BYTES = 4096
 /** "MYCGUARD". The layout is that of native/src/guard/deadline_page.h. */
 const MAGIC = 0x445241554743594dn
 const VERSION = 1n
@@ -107,10 +107,14 @@ export interface GuardedProcess {
   readonly exited: Promise<GuardedExit>
 }
 
-/** @throws {GuardMissingError} */
-export function findGuard(): string {
-  // The same step up is right from src/, from dist/, and from a bundle's dist/.
-  const root = fileURLToPath(new URL('..', import.meta.url))
+/**
+ * The guard executable that ships with this package.
+ *
+ * @param root - the folder that holds `prebuilds/`; by default the same step up, which is right
+ * from src/, from dist/, and from a bundle's dist/
+ * @throws {GuardMissingError}
+ */
+export function findGuard(root: string = fileURLToPath(new URL('..', import.meta.url))): string {
   const path = join(root, `prebuilds/linux-${process.arch}/mycelium-guard`)
   try {
     accessSync(path, constants.X_OK)

@@ -11,7 +11,7 @@ import type { Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import { createRegion } from '@mycelium/ram'
 import { afterEach, describe, test } from 'vitest'
-import { spawnGuarded } from '../src/guard.ts'
+import { findGuard, spawnGuarded } from '../src/guard.ts'
 import type { GuardedInit, GuardedProcess } from '../src/guard.ts'
 import { clock, isDead, sampleProcess, until, untilTime } from './process-kit.ts'
 
@@ -85,6 +85,10 @@ describe('the guarded program', () => {
   })
 
   test('without a guard executable there is a coded error', async () => {
+    assert.throws(() => findGuard('/no/such/folder'), {
+      code: 'ERR_ENDOPHYTE_NO_GUARD',
+      tried: [`/no/such/folder/prebuilds/linux-${process.arch}/mycelium-guard`],
+    })
     await assert.rejects(start({ guardPath: '/no/such/guard' }), {
       code: 'ERR_ENDOPHYTE_GUARD_START',
     })
@@ -182,7 +186,7 @@ describe('with a host process of its own', () => {
       server.once('connection', (socket) => resolve(buffer(socket)))
     })
     server.listen(path)
-    const script = fileURLToPath(new URL('guard-host.ts', import.meta.url))
+    const script = fileURLToPath(new URL('programs/guard-host.ts', import.meta.url))
     const host = spawn(process.execPath, [...process.execArgv, script, `${ttlMs}`, path], {
       stdio: ['ignore', 'pipe', 'inherit'],
     })

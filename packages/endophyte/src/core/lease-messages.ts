@@ -15,7 +15,7 @@ export const LEASE_NODE_BYTES_MAX = 128
 /** As long as a key: nobody guesses it. */
 export const LEASE_TOKEN_BYTES = 32
 /** Share of a time to live by which two clocks may differ: both sides' clocks drift < 0.5 %. */
-export const LEASE_DRIFT_MAX = 0.01
+const LEASE_DRIFT_MAX = 0.01
 
 /** Names one grant. The token proves that a request comes from who got the grant, or its guard. */
 export interface LeaseClaim {

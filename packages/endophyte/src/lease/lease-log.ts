@@ -30,7 +30,7 @@ const COMPACT_BYTES_MIN = 2 ** 18
 /** Compacts when the log has grown to so many times its size after the last compaction. */
 const COMPACT_GROWTH = 4
 /** A log that cannot be compacted (full disk) grows no further: 4,096 entries take under 32 MiB. */
-export const LOG_BYTES_MAX: number = 2 ** 27
+const LOG_BYTES_MAX: number = 2 ** 27
 
 const MAGIC = Buffer.from('MYCLEASE')
 const VERSION = 1

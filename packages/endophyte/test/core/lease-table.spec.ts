@@ -35,6 +35,15 @@ describe('grants', () => {
     assert.deepEqual(grantor.replies.get(waiting), granted(2n))
   })
 
+  test('who does not wait is refused until the very moment, and granted in it', () => {
+    const grantor = new Grantor()
+    grantor.ask(acquireOf(a, 1))
+    grantor.elapse(TTL_MS - 1)
+    assert.deepEqual(grantor.reply(acquireOf(b, 2, { wait: false })), refused('held'))
+    grantor.elapse(1)
+    assert.deepEqual(grantor.reply(acquireOf(b, 2, { wait: false })), granted(2n))
+  })
+
   test('the time to live counts from the processing of the last renewal', () => {
     const grantor = new Grantor()
     grantor.ask(acquireOf(a, 1))

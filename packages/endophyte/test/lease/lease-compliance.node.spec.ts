@@ -13,7 +13,7 @@ import type { LeaseClient } from '../../src/lease/lease-client.ts'
 import { createLeaseServer } from '../../src/lease/lease-server.ts'
 
 /** Short, so that cases which wait for it are quick; long against a pause of a busy machine. */
-const TTL_MS = 400
+const TTL_MS = 600
 
 const clock = createBoottimeClock()
 

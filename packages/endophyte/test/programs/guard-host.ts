@@ -5,8 +5,8 @@
  * usage: guard-host.ts TTL_MS [RELEASE_PATH]
  */
 import { createRegion } from '@mycelium/ram'
-import { spawnGuarded } from '../src/guard.ts'
-import { clock } from './process-kit.ts'
+import { spawnGuarded } from '../../src/guard.ts'
+import { clock } from '../process-kit.ts'
 
 const [ttlMs = '', releasePath] = process.argv.slice(2)
 const region = createRegion({ bytes: 65_536, name: 'mycelium-deadline' })

@@ -1,7 +1,7 @@
 /**
  * A lease server process for tests. Says `ready` when it listens.
  *
- * usage: lease-server-child.ts FOLDER
+ * usage: lease-server.ts FOLDER
  */
 import { createBoottimeClock } from '@mycelium/ram'
 import { createLeaseServer } from '../../src/lease/lease-server.ts'
