@@ -49,6 +49,7 @@ export class ActiveVm {
   #lastState: Uint8Array | undefined
   #isHashing = false
   #isPausedByOther = false
+  #isShutDown = false
   #wake: () => void = () => {}
   #isHolding = true
   #openLines: string[] = []
@@ -86,7 +87,10 @@ export class ActiveVm {
     machine.addEventListener('paused', () => { this.#pausedByOther(true) }, { signal })
     machine.addEventListener('resumed', () => { this.#pausedByOther(false) }, { signal })
     machine.addEventListener('reset', () => { this.#status('the guest restarted') }, { signal })
-    machine.addEventListener('shutdown', () => { this.#protect({ type: 'shutdown' }) }, { signal })
+    machine.addEventListener('shutdown', () => {
+      this.#isShutDown = true
+      this.#protect({ type: 'shutdown' })
+    }, { signal })
     machine.addEventListener('exited', ({ detail }) => {
       this.#finish(new GuestEndedError(`QEMU ended: ${detail.reason}`))
     }, { signal })
@@ -184,7 +188,7 @@ export class ActiveVm {
     while (!signal.aborted) {
       await this.#until(due)
       if (signal.aborted) return
-      if (this.#isPausedByOther || this.#primary.backups().length === 0) {
+      if (this.#isShutDown || this.#isPausedByOther || this.#primary.backups().length === 0) {
         await this.#woken()
         continue
       }
@@ -208,7 +212,7 @@ export class ActiveVm {
     this.#head ??= await machine.saveHead()
     const capture = await this.#primary.beginEpoch()
     // What `beginEpoch` waited for may have taken long.
-    if (this.#stopping.signal.aborted || this.#isPausedByOther) {
+    if (this.#stopping.signal.aborted || this.#isShutDown || this.#isPausedByOther) {
       capture.abandon()
       return
     }
@@ -222,7 +226,7 @@ export class ActiveVm {
     } catch (error) {
       capture.abandon()
       if (!(error instanceof QemuPausedError)) throw error
-      this.#pausedByOther(true)
+      if (!this.#isShutDown) this.#pausedByOther(true)
       return
     }
     await capture.capture()
@@ -231,7 +235,13 @@ export class ActiveVm {
     if (isHashed) await capture.hash()
     const lines = this.#openLines
     this.#openLines = []
-    await machine.cont()
+    try {
+      await machine.cont()
+    } catch (error) {
+      // Somebody paused the guest meanwhile, or it shut down: the epoch is good all the same.
+      if (!(error instanceof QemuPausedError)) throw error
+      if (!this.#isShutDown) this.#pausedByOther(true)
+    }
     const pauseMs = clock.now() - startedAt
     const full = encodeDeviceState({ head: this.#head, tail })
     const difference = this.#lastState && encodeStateDifference(this.#lastState, tail)

@@ -20,7 +20,20 @@ import type { BackupPhase } from './core/primary.ts'
 import { PrimaryReplicator } from './primary.ts'
 import { BoottimeClock, makeRegion, mapRegion } from './region.ts'
 
+export type { ChannelInit } from './channel-config.ts'
+export {
+  createNodeCertificate,
+  fingerprintOf,
+  type NodeCertificate,
+} from './self-signed-certificate.ts'
 export { createSystemRandom } from './system-random.ts'
+export {
+  createTlsChannels,
+  type TlsChannels,
+  type TlsChannelsDeps,
+  type TlsChannelsInit,
+  type TlsPeer,
+} from './tls-channels.ts'
 export {
   createUnixChannels,
   type UnixChannels,
@@ -47,6 +60,7 @@ export {
   MemoryError,
   NotPromotableError,
   OrderError,
+  PeerKeyError,
   RamClosedError,
   RefusedError,
   RegionError,

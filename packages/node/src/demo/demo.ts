@@ -8,7 +8,7 @@ import type { Clock } from '@mycelium/interface'
 import type { CommandContext } from '../context.ts'
 import type { HostEvent } from '../internal/host-protocol.ts'
 import { Cluster } from './cluster.ts'
-import { cpuTicks } from './cpu-time.ts'
+import { userTicks } from './cpu-time.ts'
 import { EventLog } from './event-log.ts'
 import { HostProcess } from './host-process.ts'
 import type { DemoOptions } from './options.ts'
@@ -211,7 +211,7 @@ export class Demo implements AsyncDisposable {
     await active.exited
     try {
       const takeover = await backup.until(() => backup.takeover, signal)
-      const ticksAtGrant = cpuTicks(qemuPid)
+      const ticksAtGrant = userTicks(qemuPid)
       const first = await backup.until(() => backup.firstTick, signal)
       await this.#watch(qemuPid, ticksAtGrant, signal)
       this.#mismatchPages += this.#mismatches(backup, takeover.epoch, takeover.mismatchPages)
@@ -252,7 +252,7 @@ export class Demo implements AsyncDisposable {
   async #watch(pid: number, before: number | undefined, signal: AbortSignal): Promise<void> {
     if (before === undefined) return
     await this.#wait(WATCH_MS, signal)
-    const after = cpuTicks(pid)
+    const after = userTicks(pid)
     if (after !== undefined && after > before) this.#secondCopies++
   }
 
