@@ -1,7 +1,7 @@
 /** How the tests of native/src/core are compiled, for this machine and for the emulator. */
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { globSync, mkdirSync } from 'node:fs'
+import { globSync, mkdirSync, statSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { basename, join } from 'node:path'
 import { root } from './system.ts'
@@ -26,17 +26,28 @@ export async function buildNativeTests({ name, prefix, flags }: NativeBuild): Pr
   const sources = globSync(['src/core/*.cc', 'test/*.cc'], { cwd: native })
     .sort()
     .map((file) => join(native, file))
+  const headersMs = modifiedMs([import.meta.filename, ...headers()])
   const jobs = [...sources, join(lz4, 'lz4.c')].map((source) => {
     const object = join(folder, `${basename(source)}.o`)
-    return { object, command: compileCommand(source, object, prefix, flags) }
+    const isFresh = modifiedMs([object]) > Math.max(headersMs, modifiedMs([source]))
+    return { object, isFresh, command: compileCommand(source, object, prefix, flags) }
   })
-  await inParallel(jobs.map(({ command }) => command))
+  await inParallel(jobs.filter(({ isFresh }) => !isFresh).map(({ command }) => command))
   const program = join(folder, 'core_test')
   const objects = jobs.map(({ object }) => object)
   execFileSync(`${prefix}g++`, [...flags, '-pthread', ...objects, '-o', program], {
     stdio: ['ignore', 2, 2],
   })
   return program
+}
+
+const headers = (): string[] =>
+  globSync('{src,test}/**/*.h', { cwd: native }).map((file) => join(native, file))
+
+/** Of the newest of `files`; -1 without any. */
+function modifiedMs(files: readonly string[]): number {
+  const times = files.map((file) => statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? -1)
+  return Math.max(-1, ...times)
 }
 
 type CompilerCommand = readonly [compiler: string, args: readonly string[]]
