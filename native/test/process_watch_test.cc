@@ -52,6 +52,19 @@ TEST("process: finds the mapping of a memory, also when it is split into several
   CHECK_EQ(FindMapping(self, *part), reinterpret_cast<uint64_t>(memory->data()));
 }
 
+TEST("process: takes no mapping that begins in the middle of the memory, however large") {
+  const auto host_page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  const UniqueFd fd(memfd_create("process-test", MFD_CLOEXEC));
+  CHECK(fd.valid() && ftruncate(fd.get(), static_cast<off_t>(64 * host_page)) == 0);
+  const auto memory = Memory::Adopt(fd.get(), 2 * host_page, true);
+  const ProcessWatch self(getpid());
+  void* middle = mmap(nullptr, 63 * host_page, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(),
+                      static_cast<off_t>(host_page));
+  CHECK(middle != MAP_FAILED);
+  CHECK_EQ(FindMapping(self, *memory), reinterpret_cast<uint64_t>(memory->data()));
+  munmap(middle, 63 * host_page);
+}
+
 TEST("process: no mapping, or only one that cannot be written, is an error") {
   const auto memory = Memory::Create(size_t{64} << 12, "process-test");
   const Child child([&] {

@@ -55,6 +55,7 @@ class AsyncTracker final : public DirtyTracker {
     scan.category_mask = kernel::kPageIsWritten;
     scan.return_mask = kernel::kPageIsWritten;
     const int count = ioctl(pagemap_.get(), kernel::kPagemapScan, &scan);
+    if (count < 0 && errno == ESRCH) ThrowEnded();
     if (count < 0) {
       ThrowErrno("ioctl", errno == EPERM ? "PAGEMAP_SCAN: the memory was mapped anew and is not "
                                            "watched any more"
@@ -69,10 +70,10 @@ class AsyncTracker final : public DirtyTracker {
     return scan.walk_end;
   }
 
-  // A scan of an address space that is gone finds nothing and succeeds. So what was found counts
-  // only if the address space is still there afterwards: a read of pagemap then gives an entry,
-  // else end of file. (The process itself is no witness: it loses its address space first, and it
-  // keeps its number when it executes another program.)
+  // On some kernels a scan of an address space that is gone finds nothing and succeeds (6.18 says
+  // ESRCH). So what was found counts only if the address space is still there afterwards: a read
+  // of pagemap then gives an entry, else end of file. (The process itself is no witness: it loses
+  // its address space first, and it keeps its number when it executes another program.)
   void CheckAddressSpace() const {
     if (target_.process == nullptr) return;
     uint64_t entry = 0;
@@ -81,8 +82,12 @@ class AsyncTracker final : public DirtyTracker {
     const ssize_t got = pread(pagemap_.get(), &entry, sizeof(entry), offset);
     if (got < 0) ThrowErrno("pread", "pagemap");
     if (got == sizeof(entry)) return;
-    throw SystemFailure(ESRCH, "pread",
-                        "process " + std::to_string(target_.process->pid()) + " has ended");
+    ThrowEnded();
+  }
+
+  [[noreturn]] void ThrowEnded() const {
+    const pid_t pid = target_.process == nullptr ? getpid() : target_.process->pid();
+    throw SystemFailure(ESRCH, "ioctl", "process " + std::to_string(pid) + " has ended");
   }
 
   TrackerTarget target_;

@@ -40,7 +40,7 @@ async function refusal(tier: (typeof TIERS)[number]): Promise<string | undefined
     return undefined
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
-    if (['EPERM', 'ENOSYS', 'EINVAL', 'ENOTSUP'].includes(code ?? '')) return String(error)
+    if (['EPERM', 'ENOSYS', 'EINVAL'].includes(code ?? '')) return String(error)
     throw error
   }
 }
