@@ -194,7 +194,7 @@ export class FieldReader {
     if (!(value instanceof Uint8Array) || value.length < lengthMin || value.length > lengthMax) {
       throw new LeaseFrameError(`${key} must be ${lengthMin} to ${lengthMax} bytes`)
     }
-    return value.slice() // not a view of the receive buffer
+    return value // a copy, not a view of the receive buffer
   }
 
   integer(key: string, min: number, max: number): number {

@@ -68,6 +68,16 @@ describe('grants', () => {
     assert.equal(grantor.replies.get(second), undefined)
   })
 
+  test('who waits is served before who comes in the moment in which it runs out', () => {
+    const grantor = new Grantor()
+    grantor.ask(acquireOf(a, 1))
+    const waiting = grantor.ask(acquireOf(b, 2))
+    grantor.now = TTL_MS // the tick is late
+    const late = grantor.ask(acquireOf(c, 3))
+    assert.deepEqual(grantor.replies.get(waiting), granted(2n))
+    assert.equal(grantor.replies.get(late), undefined)
+  })
+
   test('a repeated request finds its grant, with the same epoch, and renews it', () => {
     const grantor = new Grantor()
     grantor.ask(acquireOf(a, 1))

@@ -150,6 +150,22 @@ describe('frames', () => {
     })
   }
 
+  test('refused: the same field twice', () => {
+    const key = encode('op')
+    const read = encode('read')
+    const body = Buffer.concat([encode({ id: 1, name: 'x', op: 'read' }), key, read])
+    body[0] = (body[0] ?? 0) + 1 // a map of four pairs
+    assert.throws(() => decodeLeaseClientFrame(body), { code: 'ERR_LEASE_FRAME' })
+  })
+
+  test('what was decoded does not change with the receive buffer', () => {
+    const frame = encodeLeaseClientFrame({ id: 1, request: acquire as unknown as LeaseRequest })
+    const decoded = decodeLeaseClientFrame(frame.subarray(HEAD_BYTES))
+    frame.fill(0xff)
+    assert.ok('request' in decoded && decoded.request.op === 'acquire')
+    assert.deepEqual(decoded.request.token, new Uint8Array(LEASE_TOKEN_BYTES))
+  })
+
   test('refused: an answer of unknown kind or with an unknown reason', () => {
     for (const body of [
       { id: 1, kind: 'perhaps' },
