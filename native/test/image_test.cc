@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 #include <memory>
 #include <string>
@@ -45,6 +46,10 @@ Bytes Payload(F add) {
 }
 
 Bytes Page(uint8_t value) { return Bytes(kPageBytes, value); }
+
+void Put(Bytes& content, size_t page, const Bytes& value) {
+  std::copy(value.begin(), value.end(), content.begin() + static_cast<long>(page * kPageBytes));
+}
 
 size_t Stage(Image& image, const Bytes& payload) {
   return image.Stage(payload, HashBytes(payload));
@@ -88,8 +93,8 @@ TEST("image: staged chunks are applied in order, and only by Apply") {
   CHECK_EQ(image.root(), 0U);
   CHECK(ContentOf(*memory) == Bytes(memory->bytes()));
   Bytes expected(memory->bytes());
-  std::memcpy(expected.data() + kPageBytes, second.data(), kPageBytes);
-  std::memset(expected.data() + 3 * kPageBytes, 9, kPageBytes);
+  Put(expected, 1, second);
+  Put(expected, 3, Page(9));
   CHECK_EQ(image.Apply(RootOf(expected)), 3U);
   CHECK(ContentOf(*memory) == expected);
   CHECK_EQ(image.root(), RootOf(expected));
@@ -132,8 +137,8 @@ TEST("image: another root than announced changes nothing; the right one still ap
   CHECK(harness::SameItems(image.hashes(), hashes));
   CHECK_EQ(image.staged_pages(), 2U);
   Bytes expected = before;
-  std::memset(expected.data() + kPageBytes, 2, kPageBytes);
-  std::memset(expected.data() + 9 * kPageBytes, 2, kPageBytes);
+  Put(expected, 1, Page(2));
+  Put(expected, 9, Page(2));
   image.Apply(RootOf(expected));
   CHECK(ContentOf(*memory) == expected);
 }
@@ -165,7 +170,7 @@ TEST("image: a chunk that is wrong anywhere changes nothing, chunks before it st
   CHECK_THROWS(ChunkError, Stage(image, {}));
   image.Apply(std::nullopt);
   Bytes expected(memory->bytes());
-  std::memset(expected.data() + kPageBytes, 1, kPageBytes);
+  Put(expected, 1, Page(1));
   CHECK(ContentOf(*memory) == expected);
   CHECK_EQ(image.root(), RootOf(expected));
 }
