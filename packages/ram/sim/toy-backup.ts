@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import type { NodeId } from '@mycelium/interface'
 import { BackupCore, type BackupEffect, type BackupInput } from '../src/core/backup.ts'
 import type { Version } from '../src/core/epoch.ts'
@@ -28,6 +29,8 @@ export class ToyBackup extends Process {
     readonly bytes: Uint8Array | 'attached' | 'detached'
   }[] = []
   #isBusy = false
+  /** A refusal is on its way, and its answer is an offer. */
+  #hasRefused = false
   #isImageChanged = false
 
   constructor(world: ToyWorld, id: NodeId) {
@@ -94,6 +97,7 @@ export class ToyBackup extends Process {
   *#serve(): Activity {
     for (let next = this.#inbox.shift(); next !== undefined; next = this.#inbox.shift()) {
       const { end, bytes } = next
+      if (bytes === 'attached') this.#hasRefused = false
       if (bytes === 'attached' || bytes === 'detached') yield* this.#step(end, { type: bytes })
       else if (this.#end === end) yield* this.#receive(end, bytes)
     }
@@ -103,7 +107,10 @@ export class ToyBackup extends Process {
   *#receive(end: ToyEnd, bytes: Uint8Array): Activity {
     try {
       const message = decodeMessage(bytes, REGION_BYTES, toyHash)
-      if (message.type === 'offer') this.world.coverage.hit(`offer: ${message.mode}`)
+      if (message.type === 'offer') {
+        this.#hasRefused = false
+        this.world.coverage.hit(`offer: ${message.mode}`)
+      }
       yield* this.#step(end, { type: 'message', message })
     } catch (error) {
       const { code, message: text } = error as Error & { code?: string }
@@ -166,6 +173,8 @@ export class ToyBackup extends Process {
         const { code, text } = effect
         this.world.coverage.hit(`refused: ${code}`)
         this.world.judge.refused(code, end)
+        assert.ok(!this.#hasRefused, 'one refusal for one offer')
+        this.#hasRefused = true
         return this.#send(end, { type: 'refuse', ...this.#address(), code, text })
       }
       case 'applied':

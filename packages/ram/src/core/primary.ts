@@ -312,7 +312,8 @@ export class PrimaryCore {
       if (!isJoining) continue
       awaited.add(id)
       effects.push(...this.#enter(id, backup, 'joining'))
-      effects.push({ type: 'send-epoch', backup: id, pages: backup.missing })
+      // A copy: it is sent piece by piece, while the set goes on changing.
+      effects.push({ type: 'send-epoch', backup: id, pages: backup.missing.slice() })
     }
     this.#inFlight = { version, changed, awaited }
     return [...effects, ...this.#complete()]
