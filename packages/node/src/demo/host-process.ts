@@ -32,7 +32,7 @@ export class HostProcess {
   /** What it said of itself, in order; the last {@link STATUS_LINES_MAX}. */
   readonly status: string[] = []
   /** Its backups that are attached, and how far they are. */
-  readonly backups = new Map<NodeId, EndophyteEvents['backup']['phase']>()
+  readonly backups: Map<NodeId, EndophyteEvents['backup']['phase']> = new Map()
 
   constructor(
     config: HostConfig,
