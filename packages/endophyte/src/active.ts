@@ -17,7 +17,7 @@ import { PRECOPY_ROUNDS_MAX, RECONNECT_MS, UPDATE_RETRY_MS } from './constants.t
 import { encodeDeviceState, encodeStateDifference } from './core/state-difference.ts'
 import { ProtectionCore, type ProtectionEffect, type ProtectionInput } from './core/protection.ts'
 import { decodeVmRecord, encodeVmRecord } from './core/vm-record.ts'
-import { GuestEndedError, QemuPausedError, VmLeaseLostError } from './errors.ts'
+import { GuestEndedError, QemuPausedError, QmpLostError, VmLeaseLostError } from './errors.ts'
 import type { EndophyteEvents, EpochReport, VmConfig } from './index.ts'
 import type { Machine } from './machine.ts'
 
@@ -92,12 +92,10 @@ export class ActiveVm {
       this.#protect({ type: 'shutdown' })
     }, { signal })
     machine.addEventListener('exited', ({ detail }) => {
-      this.#finish(new GuestEndedError(`QEMU ended: ${detail.reason}`))
+      this.#fail(new GuestEndedError(`QEMU ended: ${detail.reason}`))
     }, { signal })
     const loseLease = (): void => {
-      const { epoch } = lease
-      this.#finish(new VmLeaseLostError(`lease ${epoch} on ${this.#config.vm} is lost: the guest `
-        + 'was stopped', { cause: lease.lost.reason }))
+      this.#finish(this.#leaseLost())
     }
     if (lease.lost.aborted) loseLease()
     lease.lost.addEventListener('abort', loseLease, { signal })
@@ -119,7 +117,8 @@ export class ActiveVm {
     await this.#primary.start()
     this.#deps.emit('tracker', this.#primary.tracker)
     this.#loop = this.#run().catch((error: unknown) => {
-      this.#finish(error instanceof Error ? error : new Error(String(error)))
+      // Of a QEMU that is gone its exit tells more.
+      if (!(error instanceof QmpLostError)) this.#fail(error)
     })
     this.setPeers(this.#peers)
   }
@@ -142,6 +141,19 @@ export class ActiveVm {
     await this.#primary.stop()
     await this.#loop
     await this.#deps.machine.stop()
+  }
+
+  #leaseLost(): VmLeaseLostError {
+    const { lease } = this.#deps
+    const text = `lease ${lease.epoch} on ${this.#config.vm} is lost: the guest was stopped`
+    return new VmLeaseLostError(text, { cause: lease.lost.reason })
+  }
+
+  /** Something broke. After the deadline that is what the guard does, and no cause of its own. */
+  #fail(error: unknown): void {
+    const { lease, clock } = this.#deps
+    if (clock.now() >= lease.validUntil) this.#finish(this.#leaseLost())
+    else this.#finish(error instanceof Error ? error : new Error(String(error)))
   }
 
   #finish(reason: Error | undefined): void {
@@ -335,9 +347,10 @@ export class ActiveVm {
 
   /** The record says so: nobody restarts the guest from a checkpoint. */
   async #ended(): Promise<void> {
+    // First, or the death of QEMU would pass for the reason.
+    this.#finish(new GuestEndedError('the guest has shut down'))
     await this.#deps.machine.stop()
     await this.#deps.lease.release().catch(() => {}) // it runs out by itself
-    this.#finish(new GuestEndedError('the guest has shut down'))
   }
 
   async #update(record: Uint8Array): Promise<void> {

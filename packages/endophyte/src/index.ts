@@ -37,6 +37,7 @@ export {
   type LeaseServerDeps,
   type LeaseServerInit,
 } from './lease/lease-server.ts'
+export { connectQmp, type QmpClient } from './qmp/client.ts'
 export {
   type AcceleratorProbe,
   type AcceleratorProbeInit,

@@ -1,4 +1,7 @@
+import { randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
+import { connect } from 'node:net'
+import { connectQmp } from '@mycelium/endophyte'
 import { describe, expect, it } from 'vitest'
 import { userTicks } from '../src/demo/cpu-time.ts'
 import { killHost, makeFaultKit, signalIfAlive, ticks } from './fault-kit.ts'
@@ -85,7 +88,7 @@ describe('the active host is stopped for longer than its lease', () => {
     expect(userTicks(active.qemuPid) ?? atGrant).toBe(atGrant)
     active.kill('SIGCONT')
     await active.exited
-    expect(active.ending?.text).toMatch(/lease 1 on tested is lost|QEMU ended/)
+    expect(active.ending?.text).toMatch(/^lease 1 on tested is lost: the guest was stopped$/)
     await ticks(backup, 20, kit.signal)
     expect(backup.guestErrors).toBe(0)
   })
@@ -151,3 +154,33 @@ function isRunning(pid: number): boolean {
   const state = statOf(pid)?.[0]
   return state !== undefined && state !== 'Z'
 }
+
+describe('somebody else', () => {
+  it('pauses the guest through QMP: it stays paused until they continue it', async () => {
+    const kit = await makeFaultKit()
+    const monitor = `mycelium-test-${randomUUID()}`
+    const active = kit.cluster.startHost('active', {
+      deviceArguments: [
+        '-chardev', `socket,id=other,path=${monitor},abstract=on,server=on,wait=off`,
+        '-mon', 'chardev=other,mode=control',
+      ],
+    })
+    const backup = kit.cluster.startHost('backup')
+    await active.until(() => active.firstTick, kit.signal)
+    await kit.protect(active, backup)
+    using socket = connect(`\0${monitor}`)
+    const qmp = await connectQmp({ socket })
+    await qmp.execute('stop')
+    await active.until(() => active.status.some((text) => text.startsWith('somebody')), kit.signal)
+    // Epochs would continue it: what was under way ends, and the guest stands still.
+    const atPause = active.lastTick?.tick
+    const { status } = await qmp.execute('query-status')
+    expect(status).toBe('paused')
+    await qmp.execute('cont')
+    await ticks(active, 20, kit.signal)
+    expect(active.lastTick?.tick).toBeGreaterThan(atPause ?? 0)
+    killHost(active)
+    await backup.until(() => backup.firstTick, kit.signal)
+    expect(backup.guestErrors).toBe(0)
+  })
+})

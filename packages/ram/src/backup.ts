@@ -100,6 +100,7 @@ export class BackupReplica extends TypedEventEmitter<Events> implements RamBacku
   }
 
   async stop(): Promise<void> {
+    if (this.#isStopped) return
     this.#isStopped = true
     await this.#detach(new RamClosedError('the backup is stopped'))
     this.#image.close()

@@ -61,10 +61,13 @@ export async function runHost(signal: AbortSignal): Promise<number> {
   process.once('disconnect', () => { ended.resolve() })
   signal.addEventListener('abort', () => { ended.resolve() })
   await ended.promise
-  await parts?.host.stop()
-  await parts?.leases.stop()
-  await parts?.channels.stop()
-  if (process.connected) process.disconnect()
+  // Each in its turn, whatever happens to the others: an open socket would keep this process alive.
+  try {
+    await parts?.host.stop()
+  } finally {
+    await Promise.allSettled([parts?.leases.stop(), parts?.channels.stop()])
+    if (process.connected) process.disconnect()
+  }
   return 0
 }
 
