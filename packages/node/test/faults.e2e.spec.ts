@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { connectQmp } from '@mycelium/endophyte'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import { userTicks } from '../src/demo/cpu-time.ts'
 import { killHost, makeFaultKit, signalIfAlive, ticks } from './fault-kit.ts'
 
@@ -66,6 +66,7 @@ describe('a backup dies', () => {
       const { lastApplied } = current
       await current.until(() => current.lastApplied !== lastApplied, kit.signal)
       killHost(current)
+      await active.until(() => active.inSync.length === 0, kit.signal)
       current = kit.cluster.startHost('backup', { self: backup.id })
       await kit.protect(active, current)
     }
@@ -168,7 +169,8 @@ describe('somebody else', () => {
     const backup = kit.cluster.startHost('backup')
     await active.until(() => active.firstTick, kit.signal)
     await kit.protect(active, backup)
-    using socket = connect(`\0${monitor}`)
+    const socket = connect(`\0${monitor}`)
+    onTestFinished(() => { socket.destroy() })
     const qmp = await connectQmp({ socket })
     await qmp.execute('stop')
     await active.until(() => active.status.some((text) => text.startsWith('somebody')), kit.signal)
