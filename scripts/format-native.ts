@@ -17,7 +17,7 @@ function reasonToSkip(): string | undefined {
 
 const reason = reasonToSkip()
 if (reason === undefined) {
-  const files = globSync(['native/{src,test}/**/*.{c,cc,h}', 'packages/*/guest/*.c'], {
+  const files = globSync(['native/{src,test}/**/*.{c,cc,h}', 'packages/endophyte/guest/*.c'], {
     cwd: root,
   }).sort()
   const mode = process.argv.includes('--write') ? ['-i'] : ['--dry-run', '--Werror']
