@@ -2,11 +2,12 @@
  * Output commit and the in-sync set of one active VM, without I/O.
  *
  * What leaves the VM in an epoch may be seen outside only when every backup that could take over
- * holds that epoch. Who could take over stands in the committed record of the lease; while an update
- * of the record is on its way, both its old and its new content count.
+ * holds that epoch. Who could take over stands in the committed record of the lease; while an
+ * update of the record is on its way, both its old and its new content count.
  *
- * While nobody could take over, output passes at once ("open"). A backup enters the record only with
- * an epoch that was captured after output began to be held: whatever passed before is part of it.
+ * While nobody could take over, output passes at once ("open"). A backup enters the record only
+ * with an epoch that was captured after output began to be held: whatever passed before is part of
+ * it.
  */
 import type { NodeId } from '@mycelium/interface'
 import { sameMembers, type VmRecord, type VmState } from './vm-record.ts'
@@ -39,14 +40,16 @@ export type ProtectionEffect =
   | { readonly type: 'open' }
   /** The committed set has changed to this. */
   | { readonly type: 'in-sync'; readonly members: readonly NodeId[] }
-  /** The record says that the guest has stopped. */
+  /** The record says that the guest has stopped: nobody takes over, and `open` comes with it. */
   | { readonly type: 'stopped' }
 
 export class ProtectionCore {
   #committed: VmRecord
   #pending: VmRecord | undefined
-  /** Members of updates whose outcome is unknown. */
-  #doubtful: readonly NodeId[] = []
+  /** The record may be that of an update whose outcome is unknown, and not {@link #committed}. */
+  #isDoubtful = false
+  /** Members of such updates. */
+  #doubtful: ReadonlySet<NodeId> = new Set()
   /** Who holds the newest acknowledged epoch and is still attached. */
   #holders: readonly NodeId[] = []
   #state: VmState = 'running'
@@ -87,7 +90,8 @@ export class ProtectionCore {
       case 'updated':
         return this.#commit()
       case 'update-failed':
-        this.#doubtful = [...this.#doubtful, ...(this.#pending?.inSync ?? [])]
+        this.#isDoubtful = true
+        this.#doubtful = new Set([...this.#doubtful, ...(this.#pending?.inSync ?? [])])
         this.#pending = undefined
         return []
     }
@@ -107,7 +111,8 @@ export class ProtectionCore {
     if (this.#pending === undefined) return []
     this.#committed = this.#pending
     this.#pending = undefined
-    this.#doubtful = []
+    this.#isDoubtful = false
+    this.#doubtful = new Set()
     const effects: ProtectionEffect[] = []
     const { inSync, state } = this.#committed
     if (!sameMembers(inSync, before.inSync)) effects.push({ type: 'in-sync', members: inSync })
@@ -123,22 +128,25 @@ export class ProtectionCore {
 
   /** One update at a time; the next is made of what is true when the last has ended. */
   #update(): ProtectionEffect[] {
-    if (this.#pending !== undefined) return []
+    // Of a guest that has stopped nothing changes any more.
+    if (this.#pending !== undefined || this.#committed.state === 'stopped') return []
     const inSync = this.#eligible()
-    const isSame = sameMembers(inSync, this.#committed.inSync) && this.#doubtful.length === 0
+    const isSame = sameMembers(inSync, this.#committed.inSync) && !this.#isDoubtful
     if (isSame && this.#state === this.#committed.state) return []
     this.#pending = { state: this.#state, inSync }
     return [{ type: 'update', record: this.#pending }]
   }
 
   #mayTakeOver(): readonly NodeId[] {
+    if (this.#committed.state === 'stopped') return []
     return [...this.#committed.inSync, ...(this.#pending?.inSync ?? []), ...this.#doubtful]
   }
 
   #release(): ProtectionEffect[] {
     if (this.#heldFrom === undefined) return []
     const candidates = this.#mayTakeOver()
-    if (candidates.length === 0 && this.#holders.length === 0) {
+    const mayEnter = this.#committed.state === 'running' && this.#holders.length > 0
+    if (candidates.length === 0 && !mayEnter) {
       this.#heldFrom = undefined
       return [{ type: 'open' }]
     }
