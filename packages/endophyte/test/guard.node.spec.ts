@@ -24,6 +24,9 @@ const TTL_MS = 1_500
 /** Nothing that shall happen before the deadline takes so long. */
 const TTL_MS_MAX = 60_000
 
+/** For what a busy machine may prevent now and then. */
+const ATTEMPTS_MAX = 10
+
 const stack: (() => void)[] = []
 afterEach(() => {
   for (const undo of stack.splice(0).reverse()) undo()
@@ -76,6 +79,9 @@ describe('the guarded program', () => {
 
   test('runs as another user without groups', async (context) => {
     if (process.getuid?.() !== 0) context.skip('only root can become another user')
+    const groups = process.getgroups?.() ?? []
+    stack.push(() => process.setgroups?.(groups))
+    process.setgroups?.([...groups, 12_345])
     const { guard } = await start({
       args: ['-c', 'id -u; id -g; id -G'],
       user: { uid: 65_534, gid: 65_533 },
@@ -101,14 +107,19 @@ describe('the guarded program', () => {
 
 describe('the deadline', () => {
   test('kills, and not later than it says', async () => {
-    const guarded = await start()
-    const deadline = clock.now() + 300
-    guarded.setDeadline(deadline)
-    const { signal, reason } = await guarded.exited
-    assert.equal(signal, 'SIGKILL')
-    // By the guard itself, or, if that got no CPU time, by the kernel at the deadline.
-    assert.ok(reason === 'deadline' || clock.now() >= deadline, reason)
-    assert.ok(isDead(guarded.pid))
+    const reasons: string[] = []
+    // The guard itself kills a little earlier. If it gets no CPU time, the kernel does, in time.
+    for (let attempt = 0; attempt < ATTEMPTS_MAX && !reasons.includes('deadline'); attempt++) {
+      const guarded = await start()
+      const deadline = clock.now() + 300
+      guarded.setDeadline(deadline)
+      const { signal, reason } = await guarded.exited
+      assert.equal(signal, 'SIGKILL')
+      assert.ok(isDead(guarded.pid))
+      assert.ok(reason === 'deadline' || clock.now() >= deadline, reason)
+      reasons.push(reason)
+    }
+    assert.ok(reasons.includes('deadline'), reasons.join())
   })
 
   test('that grows in time lets the program live, and the kernel follows', async () => {
