@@ -188,8 +188,9 @@ export class DuplexChannel extends TypedEventEmitter<Events> implements BulkChan
       for (;;) {
         const message = this.#queue.shift()
         if (message !== undefined) {
+          const { byteLength } = message.bytes
           yield message
-          this.#queue.consumed(message)
+          this.#queue.consumed(message.priority, byteLength)
         } else if (this.#queue.ended !== undefined) {
           left = false
           const { error } = this.#queue.ended

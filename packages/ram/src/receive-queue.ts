@@ -15,27 +15,28 @@ export class ReceiveQueue {
 
   push(message: BulkMessage): void {
     if (this.#discarding) {
-      this.consumed(message)
+      this.consumed(message.priority, message.bytes.byteLength)
       return
     }
     this.#queues[message.priority].push(message)
     this.#wake()
   }
 
-  /** The next message, control first. Its credit returns with {@link consumed}. */
+  /** The next message, control first. Its credit returns with {@link consumed}: note its length
+   * before somebody has it, who may give its memory away. */
   shift(): BulkMessage | undefined {
     return this.#queues.control.shift() ?? this.#queues.bulk.shift()
   }
 
-  consumed({ priority, bytes }: BulkMessage): void {
-    this.#onConsumed(priority, bytes.byteLength)
+  consumed(priority: BulkPriority, bytes: number): void {
+    this.#onConsumed(priority, bytes)
   }
 
   /** Nobody will read any more: forgets what is here and what still comes. */
   discard(): void {
     this.#discarding = true
     for (const queue of [this.#queues.control, this.#queues.bulk]) {
-      for (const message of queue.splice(0)) this.consumed(message)
+      for (const { priority, bytes } of queue.splice(0)) this.consumed(priority, bytes.byteLength)
     }
   }
 

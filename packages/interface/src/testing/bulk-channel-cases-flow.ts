@@ -109,6 +109,19 @@ const bounds = [
     await take(messages, sent.length - 1)
     await Promise.all(sent)
   }),
+  caseOf('credit returns for memory that the receiver has given away', async (setup) => {
+    const { opener, acceptor } = setup
+    const sent = sendUntilFull(opener)
+    await untilFull(opener)
+    const messages = acceptor.receive()
+    for (let count = 0; count < sent.length; count++) {
+      const [message] = await take(messages, 1)
+      const { buffer, byteLength } = message?.bytes ?? new Uint8Array()
+      // It belongs to the receiver, who may pass it on to a thread; not what lies beside it.
+      if (buffer instanceof ArrayBuffer && buffer.byteLength === byteLength) buffer.transfer(0)
+    }
+    await Promise.all(sent)
+  }),
   caseOf('more than 1,024 waiting calls: ERR_BULK_QUEUE_FULL', async ({ opener, acceptor }) => {
     const sent = sendUntilFull(opener)
     await untilFull(opener)

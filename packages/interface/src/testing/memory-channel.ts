@@ -122,8 +122,9 @@ export class MemoryChannel extends TypedTarget<BulkChannelEvents> implements Bul
       for (;;) {
         const message = this.#inbox.shift()
         if (message !== undefined) {
+          const { byteLength } = message.bytes
           yield message
-          this.#inbox.credit(message)
+          this.#inbox.credit(message.priority, byteLength)
         } else if (this.#inbox.ended !== undefined) {
           left = false
           this.#endIfBothHalvesEnded()

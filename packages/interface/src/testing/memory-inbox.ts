@@ -26,13 +26,14 @@ export class MemoryInbox {
     this.#wake()
   }
 
-  /** The next message, control first. It counts as unread until {@link credit}. */
+  /** The next message, control first. It counts as unread until {@link credit}: note its length
+   * before somebody has it, who may give its memory away. */
   shift(): BulkMessage | undefined {
     return this.#queues.control.shift() ?? this.#queues.bulk.shift()
   }
 
-  credit(message: BulkMessage): void {
-    this.#unread[message.priority] -= message.bytes.byteLength
+  credit(priority: BulkPriority, bytes: number): void {
+    this.#unread[priority] -= bytes
     this.#onCredit()
   }
 
