@@ -14,11 +14,13 @@ import {
   type RamPrimary,
 } from '@mycelium/ram'
 import { PRECOPY_ROUNDS_MAX, RECONNECT_MS, UPDATE_RETRY_MS } from './constants.ts'
+import { OutputGate } from './core/output-gate.ts'
 import { encodeDeviceState, encodeStateDifference } from './core/state-difference.ts'
 import { ProtectionCore, type ProtectionEffect, type ProtectionInput } from './core/protection.ts'
 import { decodeVmRecord, encodeVmRecord } from './core/vm-record.ts'
 import { GuestEndedError, QemuPausedError, QmpLostError, VmLeaseLostError } from './errors.ts'
 import type { EndophyteEvents, EpochReport, VmConfig } from './index.ts'
+import { giveBack } from './lease/give-back.ts'
 import type { Machine } from './machine.ts'
 
 export interface ActiveDeps {
@@ -27,12 +29,6 @@ export interface ActiveDeps {
   readonly channels: BulkChannelProvider
   readonly clock: Clock
   emit<Name extends keyof EndophyteEvents>(name: Name, detail: EndophyteEvents[Name]): void
-}
-
-/** Console lines that came before the seal of an epoch, waiting for its release. */
-interface HeldLines {
-  readonly epoch: number
-  readonly lines: readonly string[]
 }
 
 /** Runs the guest and replicates it: the epoch loop. */
@@ -51,9 +47,10 @@ export class ActiveVm {
   #isPausedByOther = false
   #isShutDown = false
   #wake: () => void = () => {}
-  #isHolding = true
-  #openLines: string[] = []
-  #held: HeldLines[] = []
+  /** Times that somebody else continued the guest. */
+  #resumptions = 0
+  readonly #output = new OutputGate()
+  #closing: Promise<unknown> = Promise.resolve()
   #loop: Promise<void> = Promise.resolve()
 
   constructor(deps: ActiveDeps, config: VmConfig, record: Uint8Array) {
@@ -67,7 +64,7 @@ export class ActiveVm {
       {
         name: `vm/${config.vm}`,
         fencing: lease.epoch,
-        writer: { pid: machine.pid },
+        ...(machine.writerPid !== undefined && { writer: { pid: machine.writerPid } }),
         ...(config.tier && { tier: config.tier }),
         ...(config.compression && { compression: config.compression }),
       },
@@ -79,13 +76,46 @@ export class ActiveVm {
     return this.#end.promise
   }
 
-  /** Lets the guest run, and replicates it from then on. */
+  /** Lets the guest run, and replicates it from then on. If it rejects, everything is stopped. */
   async start(): Promise<void> {
+    try {
+      await this.#start()
+    } catch (error) {
+      this.#finish(errorOf(error))
+      await this.stop()
+      throw error
+    }
+  }
+
+  async #start(): Promise<void> {
+    this.#listenToMachine()
+    this.#listenToPrimary()
     const { machine, lease } = this.#deps
-    const signal = this.#stopping.signal
+    const loseLease = (): void => {
+      this.#finish(this.#leaseLost())
+    }
+    if (lease.lost.aborted) loseLease()
+    lease.lost.addEventListener('abort', loseLease, { signal: this.#stopping.signal })
+    this.#protect({ type: 'begin' })
+    await machine.cont()
+    await this.#primary.start()
+    this.#deps.emit('tracker', this.#primary.tracker)
+    this.#loop = this.#run().catch((error: unknown) => {
+      // Of a QEMU that is gone its exit tells more.
+      if (!(error instanceof QmpLostError)) this.#fail(error)
+    })
+    this.setPeers(this.#peers)
+  }
+
+  #listenToMachine(): void {
+    const { machine } = this.#deps
+    const { signal } = this.#stopping
     machine.addEventListener('console', ({ detail }) => { this.#print(detail.lines) }, { signal })
     machine.addEventListener('paused', () => { this.#pausedByOther(true) }, { signal })
-    machine.addEventListener('resumed', () => { this.#pausedByOther(false) }, { signal })
+    machine.addEventListener('resumed', () => {
+      this.#resumptions++
+      this.#pausedByOther(false)
+    }, { signal })
     machine.addEventListener('reset', () => { this.#status('the guest restarted') }, { signal })
     machine.addEventListener('shutdown', () => {
       this.#isShutDown = true
@@ -94,11 +124,10 @@ export class ActiveVm {
     machine.addEventListener('exited', ({ detail }) => {
       this.#fail(new GuestEndedError(`QEMU ended: ${detail.reason}`))
     }, { signal })
-    const loseLease = (): void => {
-      this.#finish(this.#leaseLost())
-    }
-    if (lease.lost.aborted) loseLease()
-    lease.lost.addEventListener('abort', loseLease, { signal })
+  }
+
+  #listenToPrimary(): void {
+    const { signal } = this.#stopping
     this.#primary.addEventListener('backup:phase', ({ detail: { id, phase } }) => {
       this.#deps.emit('backup', { id, phase })
       if (phase !== 'in-sync' && phase !== 'joining') this.#protect({ type: 'left', backup: id })
@@ -112,15 +141,6 @@ export class ActiveVm {
     this.#primary.addEventListener('acknowledged', ({ detail: { name, by } }) => {
       this.#protect({ type: 'acknowledged', epoch: name.counter, by })
     }, { signal })
-    this.#protect({ type: 'begin' })
-    await machine.cont()
-    await this.#primary.start()
-    this.#deps.emit('tracker', this.#primary.tracker)
-    this.#loop = this.#run().catch((error: unknown) => {
-      // Of a QEMU that is gone its exit tells more.
-      if (!(error instanceof QmpLostError)) this.#fail(error)
-    })
-    this.setPeers(this.#peers)
   }
 
   /** Nodes that may be backups; connects to those that are new. */
@@ -134,13 +154,10 @@ export class ActiveVm {
     this.#isHashing = isOn
   }
 
-  /** Stops the guest here. Releases the lease only if QEMU is surely gone, and it is. */
+  /** Stops the guest here, and gives the lease back once QEMU is gone. Idempotent. */
   async stop(): Promise<void> {
     this.#finish(undefined)
-    // The loop may wait for an acknowledgement that only this ends.
-    await this.#primary.stop()
-    await this.#loop
-    await this.#deps.machine.stop()
+    await this.#closing
   }
 
   #leaseLost(): VmLeaseLostError {
@@ -153,15 +170,26 @@ export class ActiveVm {
   #fail(error: unknown): void {
     const { lease, clock } = this.#deps
     if (clock.now() >= lease.validUntil) this.#finish(this.#leaseLost())
-    else this.#finish(error instanceof Error ? error : new Error(String(error)))
+    else this.#finish(errorOf(error))
   }
 
   #finish(reason: Error | undefined): void {
     if (this.#stopping.signal.aborted) return
     this.#stopping.abort(reason)
     this.#wake()
-    // First of all the guest: everything else can wait.
-    void this.#deps.machine.stop().then(() => { this.#end.resolve(reason) })
+    this.#closing = Promise.all([
+      // First of all the guest: everything else can wait.
+      this.#endGuest(reason),
+      // The loop may wait for an acknowledgement that only this ends.
+      this.#primary.stop().then(() => this.#loop),
+    ])
+  }
+
+  async #endGuest(reason: Error | undefined): Promise<void> {
+    const { machine, lease, clock } = this.#deps
+    await machine.stop()
+    await giveBack(lease, clock)
+    this.#end.resolve(reason)
   }
 
   // ---- backups ---------------------------------------------------------------------------------
@@ -229,6 +257,7 @@ export class ActiveVm {
       return
     }
     const isHashed = this.#isHashing
+    const resumptions = this.#resumptions
     const startedAt = clock.now()
     const { stopped, state } = machine.stopAndSaveState()
     // Both are awaited below; this keeps an early failure from being an unhandled rejection.
@@ -245,8 +274,13 @@ export class ActiveVm {
     const tail = await state
     const tailPages = await capture.captureTail()
     if (isHashed) await capture.hash()
-    const lines = this.#openLines
-    this.#openLines = []
+    if (resumptions !== this.#resumptions) {
+      // The guest ran while it was copied: this is no image of one moment.
+      capture.abandon()
+      this.#status('somebody continued the guest during an epoch, which is given up')
+      return
+    }
+    const captured = this.#output.capture()
     try {
       await machine.cont()
     } catch (error) {
@@ -259,7 +293,7 @@ export class ActiveVm {
     const difference = this.#lastState && encodeStateDifference(this.#lastState, tail)
     this.#lastState = tail
     const checkpoint = await capture.seal({ full, ...(difference && { difference }) })
-    this.#hold(checkpoint.name.counter, lines)
+    this.#show(this.#output.sealed(captured, checkpoint.name.counter))
     await this.#report(checkpoint, { startedAt, pauseMs, tailPages, isHashed })
   }
 
@@ -287,6 +321,7 @@ export class ActiveVm {
   }
 
   #pausedByOther(isPaused: boolean): void {
+    if (isPaused === this.#isPausedByOther) return
     this.#isPausedByOther = isPaused
     this.#status(isPaused
       ? 'somebody paused the guest: no epochs until it is continued'
@@ -299,15 +334,15 @@ export class ActiveVm {
   #print(lines: readonly string[]): void {
     const at = this.#deps.clock.now()
     this.#deps.emit('console', { lines, at })
-    if (this.#isHolding) this.#openLines.push(...lines)
-    else this.#deps.emit('output', { lines })
+    const wasFull = this.#output.isFull
+    this.#show(this.#output.print(lines))
+    if (this.#output.isFull && !wasFull) {
+      this.#status('too much output waits for the backups: what comes now is dropped')
+    }
   }
 
-  #hold(epoch: number, lines: readonly string[]): void {
-    if (lines.length === 0) return
-    // Opened or released while this epoch was being encoded.
-    if (this.#isHolding) this.#held.push({ epoch, lines })
-    else this.#deps.emit('output', { lines })
+  #show(lines: readonly string[]): void {
+    if (lines.length > 0) this.#deps.emit('output', { lines })
   }
 
   #protect(input: ProtectionInput): void {
@@ -320,37 +355,22 @@ export class ActiveVm {
         void this.#update(encodeVmRecord(effect.record))
         break
       case 'hold':
-        this.#isHolding = true
+        this.#output.hold()
         break
-      case 'release': {
-        const released = this.#held.filter(({ epoch }) => epoch <= effect.epoch)
-        this.#held = this.#held.filter(({ epoch }) => epoch > effect.epoch)
-        for (const { lines } of released) this.#deps.emit('output', { lines })
+      case 'release':
+        this.#show(this.#output.release(effect.epoch))
         break
-      }
-      case 'open': {
-        this.#isHolding = false
-        const lines = [...this.#held.flatMap((held) => held.lines), ...this.#openLines]
-        this.#held = []
-        this.#openLines = []
-        if (lines.length > 0) this.#deps.emit('output', { lines })
+      case 'open':
+        this.#show(this.#output.open())
         break
-      }
       case 'in-sync':
         this.#deps.emit('in-sync', { members: effect.members })
         break
       case 'stopped':
-        void this.#ended()
+        // The record says so: nobody restarts the guest from a checkpoint.
+        this.#finish(new GuestEndedError('the guest has shut down'))
         break
     }
-  }
-
-  /** The record says so: nobody restarts the guest from a checkpoint. */
-  async #ended(): Promise<void> {
-    // First, or the death of QEMU would pass for the reason.
-    this.#finish(new GuestEndedError('the guest has shut down'))
-    await this.#deps.machine.stop()
-    await this.#deps.lease.release().catch(() => {}) // it runs out by itself
   }
 
   async #update(record: Uint8Array): Promise<void> {
@@ -398,4 +418,8 @@ export class ActiveVm {
     if (this.#stopping.signal.aborted) return Promise.resolve()
     return new Promise((resolve) => { this.#wake = resolve })
   }
+}
+
+function errorOf(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error))
 }

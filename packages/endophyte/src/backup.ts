@@ -15,6 +15,7 @@ import {
 import { decodeVmRecord, encodeVmRecord, type VmRecord } from './core/vm-record.ts'
 import { GuestEndedError, NotInSyncError, StateError } from './errors.ts'
 import type { EndophyteEvents, HeldLeases, VmConfig } from './index.ts'
+import { giveBack } from './lease/give-back.ts'
 import type { HeldLease } from './lease/held-lease.ts'
 import type { Machine } from './machine.ts'
 
@@ -42,6 +43,8 @@ export class BackupVm {
   #replica: RamBackup | undefined
   #state: DeviceState | undefined
   #contending: AbortController | undefined
+  /** Settles, never rejects, when the last attempt to take over has ended. */
+  #contention: Promise<void> = Promise.resolve()
   /** When the active was first missed. */
   #missedAt: MonotonicMs | undefined
   #isTakingOver = false
@@ -62,6 +65,7 @@ export class BackupVm {
       this.#outcome.resolve(new GuestEndedError(`the waiting QEMU ended: ${detail.reason}`))
     }, { signal: this.#stopping.signal })
     await machine.start()
+    this.#stopping.signal.throwIfAborted()
     // After QEMU's start: whatever it wrote into the RAM by then is part of the image.
     this.#replica = createBackup(
       { region: machine.region },
@@ -76,20 +80,24 @@ export class BackupVm {
     void this.#accept()
   }
 
+  /** Kills the waiting QEMU. A lease that was granted meanwhile is given back. Idempotent. */
   async stop(): Promise<void> {
-    this.#stopping.abort()
-    this.#contending?.abort()
-    this.#outcome.resolve(new GuestEndedError('the backup was stopped'))
-    await this.#replica?.stop()
+    const reason = new GuestEndedError('the backup was stopped')
+    this.#stopping.abort(reason)
+    this.#contending?.abort(reason)
+    this.#outcome.resolve(reason)
     await this.#deps.machine.stop()
+    await this.#contention
+    await this.#replica?.stop()
   }
 
   // ---- replication -----------------------------------------------------------------------------
 
   async #accept(): Promise<void> {
     const { signal } = this.#stopping
+    const prefix = `ram/${this.#config.vm}/`
     try {
-      for await (const channel of this.#deps.channels.accept(`ram/${this.#config.vm}/`, { signal })) {
+      for await (const channel of this.#deps.channels.accept(prefix, { signal })) {
         await this.#attach(channel)
       }
     } catch (error) {
@@ -142,12 +150,14 @@ export class BackupVm {
 
   /** The active is silent. Who is right, it or we, is the lease's to say. */
   #missed(why: string): void {
-    if (this.#stopping.signal.aborted || this.#contending !== undefined) return
+    if (this.#stopping.signal.aborted || this.#isTakingOver) return
+    if (this.#contending !== undefined) return
     this.#missedAt = this.#deps.clock.now()
     this.#status(`the active is missed: ${why}`)
     const contending = new AbortController()
     this.#contending = contending
-    void this.#contend(contending.signal)
+    // An attempt that was given up must have ended before the next begins.
+    this.#contention = this.#contention.then(() => this.#contend(contending.signal))
       .catch((error: unknown) => { this.#outcome.resolve(errorOf(error)) })
   }
 
@@ -171,8 +181,9 @@ export class BackupVm {
         if (signal.aborted) return
         const { code } = error as { code?: string }
         if (code === 'ERR_LEASE_CHANGED') continue
-        if (code !== 'ERR_LEASE_UNAVAILABLE') throw error
-        this.#status('the lease server does not answer, trying again')
+        const text = TRANSIENT_REFUSALS.get(code)
+        if (text === undefined) throw error
+        this.#status(`${text}, trying again`)
         await this.#pause(signal)
       }
     }
@@ -192,11 +203,10 @@ export class BackupVm {
 
   async #takeOver(view: LeaseView, record: VmRecord, signal: AbortSignal): Promise<void> {
     const { leases, machine, clock } = this.#deps
-    const { vm, self, ttlMs } = this.#config
-    // The others hold everything that was seen outside, until this side releases more.
-    const granted = encodeVmRecord({
-      state: 'running', inSync: record.inSync.filter((id) => id !== self),
-    })
+    const { vm, ttlMs } = this.#config
+    // All whom it names hold everything that was seen outside, until this side releases more. It
+    // still names this node, which may have to ask again if nobody knows whether it was granted.
+    const granted = encodeVmRecord(record)
     const missedAt = this.#missedAt ?? clock.now()
     const lease = await leases.acquire(
       vm, { ttlMs, record: granted, expectVersion: view.version, wait: true }, { signal })
@@ -210,14 +220,18 @@ export class BackupVm {
       if (head === undefined) throw new StateError('there is no device state')
       await machine.load(head, tail)
       const loadedAt = clock.now()
+      const verified = this.#config.verify === true
+        ? { mismatchPages: await this.#compareLoaded() }
+        : {}
+      this.#stopping.signal.throwIfAborted()
       this.#deps.emit('takeover', {
         epoch: formatName(version.name), fencing: lease.epoch, missedAt, grantedAt, loadedAt,
-        ...(this.#config.verify === true && { mismatchPages: await this.#compareLoaded() }),
+        ...verified,
       })
     } catch (error) {
       // The guest never ran here: another backup may have its turn at once.
       await machine.stop()
-      await lease.release().catch(() => {}) // it runs out by itself
+      await giveBack(lease, clock)
       throw error
     }
     this.#outcome.resolve({ lease, record: granted })
@@ -259,6 +273,12 @@ export class BackupVm {
     this.#deps.emit('status', { text })
   }
 }
+
+/** Refusals of the lease after which it is asked for again, and how people are told. */
+const TRANSIENT_REFUSALS: ReadonlyMap<string | undefined, string> = new Map([
+  ['ERR_LEASE_UNAVAILABLE', 'the lease server does not answer'],
+  ['ERR_LEASE_OUTCOME_UNKNOWN', 'the lease server does not know whether it granted the lease'],
+])
 
 /** `ram/<vm>/<fencing epoch>` */
 function fencingOf(purpose: string): bigint | undefined {

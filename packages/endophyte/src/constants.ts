@@ -8,3 +8,6 @@ export const RECONNECT_MS = 250
 
 /** Before an update of the record that failed is tried again. */
 export const UPDATE_RETRY_MS = 100
+
+/** How long giving a lease back may take; then it runs out by itself. */
+export const RELEASE_MS_MAX = 1_000

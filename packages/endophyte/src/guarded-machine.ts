@@ -88,6 +88,10 @@ class GuardedMachine extends TypedEventEmitter<Events> implements Machine {
     return this.#qemu.pid
   }
 
+  get writerPid(): number {
+    return this.pid
+  }
+
   async start(): Promise<void> {
     await this.#qemu.start()
   }

@@ -3,24 +3,31 @@ import { TypedEventEmitter } from 'main-event'
 import { ActiveVm } from './active.ts'
 import { BackupVm, type TakenOver } from './backup.ts'
 import { decodeVmRecord, encodeVmRecord } from './core/vm-record.ts'
-import { NotInSyncError } from './errors.ts'
+import { GuestEndedError, NotInSyncError } from './errors.ts'
 import type {
   EndophyteEvents,
   EndophyteHost,
   EndophyteHostDeps,
   VmConfig,
 } from './index.ts'
+import { giveBack } from './lease/give-back.ts'
 import type { Machine } from './machine.ts'
 
 type Events = { [Name in keyof EndophyteEvents]: CustomEvent<EndophyteEvents[Name]> }
 
+/** What makes the machine is not the host's business. */
+export type VmHostDeps = Omit<EndophyteHostDeps, 'machine'>
+
 /** One VM on one host, in whatever role it has at the moment. */
 export class VmHost extends TypedEventEmitter<Events> implements EndophyteHost {
-  readonly #deps: EndophyteHostDeps
+  readonly #deps: VmHostDeps
   readonly #config: VmConfig
   readonly #createMachine: (role: 'run' | 'wait') => Machine
   readonly #end = Promise.withResolvers<Error | undefined>()
-  readonly #starting = new AbortController()
+  readonly #stopping = new AbortController()
+  /** Settle, never reject, when nothing more is begun. */
+  #begun: Promise<void> | undefined
+  #continued: Promise<void> = Promise.resolve()
   #machine: Machine | undefined
   #active: ActiveVm | undefined
   #backup: BackupVm | undefined
@@ -28,7 +35,7 @@ export class VmHost extends TypedEventEmitter<Events> implements EndophyteHost {
   #isHashing = false
 
   constructor(
-    deps: EndophyteHostDeps,
+    deps: VmHostDeps,
     config: VmConfig,
     createMachine: (role: 'run' | 'wait') => Machine,
   ) {
@@ -44,9 +51,25 @@ export class VmHost extends TypedEventEmitter<Events> implements EndophyteHost {
   }
 
   async startActive(): Promise<void> {
-    const { leases } = this.#deps
+    await this.#begin(() => this.#startActive())
+  }
+
+  async startBackup(): Promise<void> {
+    await this.#begin(() => this.#startBackup())
+  }
+
+  async #begin(start: () => Promise<void>): Promise<void> {
+    this.#stopping.signal.throwIfAborted()
+    if (this.#begun !== undefined) throw new TypeError('a host is started once')
+    const started = start()
+    this.#begun = started.catch(() => {})
+    await started
+  }
+
+  async #startActive(): Promise<void> {
+    const { leases, clock } = this.#deps
     const { vm, ttlMs } = this.#config
-    const { signal } = this.#starting
+    const { signal } = this.#stopping
     const record = encodeVmRecord({ state: 'running', inSync: [] })
     const view = await leases.read(vm, { signal })
     // Its memory is with its backups: a start from nothing would throw it away.
@@ -56,22 +79,24 @@ export class VmHost extends TypedEventEmitter<Events> implements EndophyteHost {
     }
     const lease = await leases.acquire(
       vm, { ttlMs, record, expectVersion: view.version, wait: false }, { signal })
-    this.emit('lease', { epoch: lease.epoch, at: this.#deps.clock.now() })
-    const machine = this.#createMachine('run')
-    this.#machine = machine
+    this.emit('lease', { epoch: lease.epoch, at: clock.now() })
+    let machine: Machine | undefined
     try {
+      signal.throwIfAborted()
+      machine = this.#createMachine('run')
+      this.#machine = machine
       machine.bind(lease)
       await machine.start()
       this.emit('machine', { pid: machine.pid, accelerator: machine.accelerator })
       await this.#activate({ lease, record })
     } catch (error) {
-      await machine.stop()
-      await lease.release().catch(() => {}) // it runs out by itself
+      await machine?.stop()
+      await giveBack(lease, clock)
       throw error
     }
   }
 
-  async startBackup(): Promise<void> {
+  async #startBackup(): Promise<void> {
     const machine = this.#createMachine('wait')
     this.#machine = machine
     const { leases, channels, clock } = this.#deps
@@ -80,7 +105,7 @@ export class VmHost extends TypedEventEmitter<Events> implements EndophyteHost {
     this.#backup = backup
     await backup.start()
     this.emit('machine', { pid: machine.pid, accelerator: machine.accelerator })
-    void this.#continue(backup)
+    this.#continued = this.#continue(backup)
   }
 
   setPeers(peers: readonly NodeId[]): void {
@@ -94,10 +119,14 @@ export class VmHost extends TypedEventEmitter<Events> implements EndophyteHost {
   }
 
   async stop(): Promise<void> {
-    this.#starting.abort()
+    this.#stopping.abort(stopped())
     await this.#active?.stop()
     await this.#backup?.stop()
+    // What still starts fails by this.
     await this.#machine?.stop()
+    await this.#begun
+    await this.#continued
+    await this.#machine?.[Symbol.asyncDispose]()
     this.#end.resolve(undefined)
   }
 
@@ -121,12 +150,14 @@ export class VmHost extends TypedEventEmitter<Events> implements EndophyteHost {
       await this.#activate(outcome)
     } catch (error) {
       await this.#machine?.stop()
+      await giveBack(outcome.lease, this.#deps.clock)
       this.#end.resolve(error instanceof Error ? error : new Error(String(error)))
     }
   }
 
   /** The guest is ready to run, and the lease is ours. */
   async #activate({ lease, record }: TakenOver): Promise<void> {
+    this.#stopping.signal.throwIfAborted()
     const machine = this.#machine
     if (machine === undefined) throw new TypeError('there is no machine')
     const { channels, clock } = this.#deps
@@ -138,4 +169,8 @@ export class VmHost extends TypedEventEmitter<Events> implements EndophyteHost {
     void active.ended.then((reason) => { this.#end.resolve(reason) })
     await active.start()
   }
+}
+
+function stopped(): GuestEndedError {
+  return new GuestEndedError('the host was stopped')
 }

@@ -32,6 +32,8 @@ export interface Machine extends EventSource<MachineEvents>, AsyncDisposable {
   readonly region: Region
   /** QEMU's process. */
   readonly pid: number
+  /** The process that writes to the RAM through a mapping of its own; none: this one. */
+  readonly writerPid: number | undefined
   /** `kvm` or `tcg`. */
   readonly accelerator: string
   /** Starts QEMU, paused, and its guard. */

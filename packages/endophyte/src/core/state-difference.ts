@@ -7,7 +7,7 @@
  */
 import { StateError } from '../errors.ts'
 
-/** Smaller blocks carry fewer equal bytes and more heads of 8 bytes; 64 suits scattered counters. */
+/** Smaller blocks carry fewer equal bytes, more heads of 8 bytes; 64 suits scattered counters. */
 const BLOCK_BYTES = 64
 
 /** Bound on a device state: 170 KiB were seen, hot-plugged devices add to it. */
