@@ -25,7 +25,7 @@ const TICK_MS = 20
 const HASHED_EPOCHS_MIN = 2
 
 /** How long anything may take that the demo waits for; a slow machine boots in a minute. */
-const PATIENCE_MS = 180_000
+const PATIENCE_MS = 120_000
 
 /** Milliseconds after the grant for which the dead copy is watched. */
 const WATCH_MS = 250
@@ -53,6 +53,7 @@ export class Demo implements AsyncDisposable {
   #guestErrors = 0
   #secondCopies = 0
   #protectedMs = 0
+  #protectedEpochs = 0
   #random: number
 
   constructor(deps: DemoDeps, options: DemoOptions) {
@@ -90,26 +91,24 @@ export class Demo implements AsyncDisposable {
   /** Rejects when nothing can be shown: a process does not start, the guest does not boot. */
   async run(): Promise<DemoReport> {
     const { context } = this.#deps
-    const signal = AbortSignal.any([context.signal, AbortSignal.timeout(
-      PATIENCE_MS + this.#options.kills * (this.#options.seconds * 1000 + PATIENCE_MS))])
-    await this.#cluster.startLeaseServer(signal)
+    await this.#cluster.startLeaseServer(this.#patience())
     let active = this.#cluster.startHost('active')
     let backup = this.#cluster.startHost('backup')
     context.progress(`${active.id} (pid ${active.pid}) boots a guest of ${this.#options.memory} MiB; `
       + `${backup.id} (pid ${backup.pid}) is to be its backup`)
-    await active.until(() => active.firstTick, signal)
-    await this.#protect(active, backup, signal)
+    await active.until(() => active.firstTick, signal, 'the first output of the guest')
+    await this.#protect(active, backup)
     const kills: KillReport[] = []
     for (let number = 1; number <= this.#options.kills; number++) {
-      await this.#replicate(active, this.#options.seconds * 1000, signal)
-      const kill = await this.#kill(number, active, backup, signal)
+      await this.#replicate(active, this.#options.seconds * 1000)
+      const kill = await this.#kill(number, active, backup)
       if (kill === undefined) break
       kills.push(kill)
       active = backup
       backup = this.#cluster.startHost('backup')
-      await this.#protect(active, backup, signal)
+      await this.#protect(active, backup)
     }
-    await this.#replicate(active, this.#options.seconds * 1000, signal)
+    await this.#replicate(active, this.#options.seconds * 1000)
     this.#view.end()
     this.#guestErrors = Math.max(this.#guestErrors, active.guestErrors)
     return makeReport({
@@ -119,6 +118,7 @@ export class Demo implements AsyncDisposable {
       intervalMs: this.#options.interval,
       seed: this.#options.seed,
       protectedMs: this.#protectedMs,
+      protectedEpochs: this.#protectedEpochs,
       epochs: this.#epochs,
       kills,
       killsWanted: this.#options.kills,
@@ -161,32 +161,34 @@ export class Demo implements AsyncDisposable {
 
   // ---- acts ------------------------------------------------------------------------------------
 
-  async #protect(active: HostProcess, backup: HostProcess, signal: AbortSignal): Promise<void> {
+  async #protect(active: HostProcess, backup: HostProcess): Promise<void> {
     const { clock } = this.#deps
     const startedAt = clock.now()
-    await backup.until(() => backup.isReady, signal)
+    await backup.until(() => backup.isReady, signal, 'its waiting QEMU')
     active.tell({ type: 'peers', peers: [backup.id] })
-    await active.until(() => active.inSync.includes(backup.id), signal)
+    await active.until(
+      () => active.inSync.includes(backup.id), signal, `protection by ${backup.id}`)
     const seconds = ((clock.now() - startedAt) / 1000).toFixed(1)
     this.#view.note(`protected: ${backup.id} holds the memory of ${active.id}, after ${seconds} s`)
   }
 
   /** Lets it run for a while, and waits for at least one epoch. */
-  async #replicate(active: HostProcess, ms: number, signal: AbortSignal): Promise<void> {
+  async #replicate(active: HostProcess, ms: number): Promise<void> {
     const { clock } = this.#deps
     const startedAt = clock.now()
     const before = active.lastEpoch?.name
+    const count = this.#epochs.length
     await active.until(() => {
       return clock.now() - startedAt >= ms && active.lastEpoch?.name !== before
-    }, signal)
+    })
     this.#protectedMs += clock.now() - startedAt
+    this.#protectedEpochs += this.#epochs.length - count
   }
 
   async #kill(
     number: number,
     active: HostProcess,
     backup: HostProcess,
-    signal: AbortSignal,
   ): Promise<KillReport | undefined> {
     const { clock } = this.#deps
     // From here on every epoch carries the hashes of the whole memory, so that whichever the kill
@@ -199,9 +201,9 @@ export class Demo implements AsyncDisposable {
       if (epoch?.mismatchPages === undefined || epoch.name === counted) return false
       counted = epoch.name
       return ++hashed >= HASHED_EPOCHS_MIN
-    }, signal)
+    })
     // Anywhere in an epoch: in its pause, on its way, between two.
-    await this.#wait(this.#draw(this.#options.interval * 2), signal)
+    await this.#wait(this.#draw(this.#options.interval * 2))
     const { qemuPid } = active
     const killedAt = clock.now()
     active.kill('SIGKILL')
@@ -210,10 +212,10 @@ export class Demo implements AsyncDisposable {
       + `(pid ${active.pid}) and to its QEMU (pid ${qemuPid})`)
     await active.exited
     try {
-      const takeover = await backup.until(() => backup.takeover, signal)
+      const takeover = await backup.until(() => backup.takeover, signal, 'the takeover')
       const ticksAtGrant = userTicks(qemuPid)
-      const first = await backup.until(() => backup.firstTick, signal)
-      await this.#watch(qemuPid, ticksAtGrant, signal)
+      const first = await backup.until(() => backup.firstTick, signal, 'output of the guest')
+      await this.#watch(qemuPid, ticksAtGrant)
       this.#mismatchPages += this.#mismatches(backup, takeover.epoch, takeover.mismatchPages)
       this.#guestErrors = Math.max(this.#guestErrors, active.guestErrors)
       const report: KillReport = {
@@ -249,14 +251,14 @@ export class Demo implements AsyncDisposable {
   }
 
   /** The copy that was killed must not gain processor time after the lease has gone elsewhere. */
-  async #watch(pid: number, before: number | undefined, signal: AbortSignal): Promise<void> {
+  async #watch(pid: number, before: number | undefined): Promise<void> {
     if (before === undefined) return
-    await this.#wait(WATCH_MS, signal)
+    await this.#wait(WATCH_MS)
     const after = userTicks(pid)
     if (after !== undefined && after > before) this.#secondCopies++
   }
 
-  #wait(ms: number, signal: AbortSignal): Promise<void> {
+  #wait(ms: number): Promise<void> {
     const { clock } = this.#deps
     return new Promise((resolve, reject) => {
       const cancel = clock.schedule(clock.now() + ms, resolve)

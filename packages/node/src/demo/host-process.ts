@@ -28,6 +28,8 @@ export class HostProcess {
   firstTick: { readonly tick: number; readonly at: MonotonicMs } | undefined
   lastTick: { readonly tick: number; readonly at: MonotonicMs } | undefined
   guestErrors = 0
+  /** What its guest printed last. */
+  lastLine: string | undefined
   refusal: string | undefined
   /** What it said of itself, in order; the last {@link STATUS_LINES_MAX}. */
   readonly status: string[] = []
@@ -74,9 +76,13 @@ export class HostProcess {
 
   /**
    * Waits until `find` finds something. Rejects if the host ends before, with what it said, and
-   * when `signal` aborts.
+   * when `signal` aborts: with its reason, or, if that is time, with `what` did not come.
    */
-  until<T>(find: () => T | undefined | false, signal: AbortSignal): Promise<T> {
+  until<T>(
+    find: () => T | undefined | false,
+    signal: AbortSignal,
+    what = 'what was waited for',
+  ): Promise<T> {
     return new Promise((resolve, reject) => {
       const settle = (act: () => void): void => {
         this.#changed.delete(check)
@@ -86,7 +92,7 @@ export class HostProcess {
       const check = (): void => {
         const found = find()
         if (found !== undefined && found !== false) settle(() => { resolve(found) })
-        else if (signal.aborted) settle(() => { reject(signal.reason as Error) })
+        else if (signal.aborted) settle(() => { reject(this.#late(signal.reason as Error, what)) })
         else if (this.ending !== undefined) {
           const { text } = this.ending
           settle(() => { reject(new Error(`${this.id}: ${text}`)) })
@@ -96,6 +102,12 @@ export class HostProcess {
       signal.addEventListener('abort', check)
       check()
     })
+  }
+
+  #late(reason: Error, what: string): Error {
+    if (reason.name !== 'TimeoutError') return reason
+    const line = this.lastLine === undefined ? 'nothing' : `'${this.lastLine}'`
+    return new Error(`${this.id}: ${what} did not come in time; its guest printed last: ${line}`)
   }
 
   #note(event: HostEvent): void {
@@ -156,6 +168,7 @@ export class HostProcess {
 
   #noteConsole({ lines, at }: EndophyteEvents['console']): void {
     for (const line of lines) {
+      this.lastLine = line
       const report = parseGuestReport(line)
       if (report === undefined) continue
       this.lastTick = { tick: report.tick, at }
