@@ -1,12 +1,12 @@
 // Finds the pages of a memory that were written since the last scan.
 #pragma once
 
+#include <sys/types.h>
+
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
-
-#include <sys/types.h>
 
 #include "core/memory.h"
 #include "core/page_bitmap.h"

@@ -44,12 +44,13 @@ struct counter {
 };
 static struct counter counters[2] __attribute__((aligned(PAGE_BYTES)));
 
-static uint64_t *memory;    /* the working set */
-static uint32_t *expected;  /* version written last, per page: kept apart from the pages */
+static uint64_t *memory;   /* the working set */
+static uint32_t *expected; /* version written last, per page: kept apart from the pages */
 static uint64_t page_count, written, errors, random_state;
 static struct parameters parameters;
 
-/* The finaliser of SplitMix64 (Steele, Lea, Flood 2014): every input bit reaches every output bit. */
+/* The finaliser of SplitMix64 (Steele, Lea, Flood 2014): every input bit reaches every output bit.
+ */
 static uint64_t mix(uint64_t x) {
   x += 0x9e3779b97f4a7c15u;
   x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
@@ -95,8 +96,10 @@ static void leave(const char *how) {
 }
 
 static void obey(const char *command) {
-  if (!strcmp(command, "corrupt")) memory[(page_count / 2) * WORDS] ^= 1;
-  else leave(command);
+  if (!strcmp(command, "corrupt"))
+    memory[(page_count / 2) * WORDS] ^= 1;
+  else
+    leave(command);
 }
 
 /* At most one line per tick (the terminal hands out whole lines); unknown words do nothing. poll
@@ -132,8 +135,8 @@ static void read_parameters(void) {
 
 static void prepare_memory(void) {
   page_count = parameters.mib * (1024 * 1024 / PAGE_BYTES);
-  memory = mmap(NULL, page_count * PAGE_BYTES, PROT_READ | PROT_WRITE,
-                MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  memory = mmap(NULL, page_count * PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+                -1, 0);
   expected = calloc(page_count, sizeof *expected);
   if (memory == MAP_FAILED || !expected) {
     printf("load: %lu MiB do not fit into this guest: %s\n", parameters.mib, strerror(errno));
@@ -168,8 +171,7 @@ static void wait_for_tick(struct timespec *next) {
   next->tv_sec += (time_t)(parameters.tick_ms / 1000) + next->tv_nsec / 1000000000;
   next->tv_nsec %= 1000000000;
   clock_gettime(CLOCK_MONOTONIC, &now);
-  if (now.tv_sec > next->tv_sec ||
-      (now.tv_sec == next->tv_sec && now.tv_nsec > next->tv_nsec)) {
+  if (now.tv_sec > next->tv_sec || (now.tv_sec == next->tv_sec && now.tv_nsec > next->tv_nsec)) {
     *next = now;
     return;
   }
