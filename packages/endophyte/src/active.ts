@@ -116,7 +116,10 @@ export class ActiveVm {
       this.#resumptions++
       this.#pausedByOther(false)
     }, { signal })
-    machine.addEventListener('reset', () => { this.#status('the guest restarted') }, { signal })
+    machine.addEventListener('reset', () => {
+      this.#status('the guest restarted')
+      this.#deps.emit('reset', {})
+    }, { signal })
     machine.addEventListener('shutdown', () => {
       this.#isShutDown = true
       this.#protect({ type: 'shutdown' })
@@ -169,7 +172,7 @@ export class ActiveVm {
   /** Something broke. After the deadline that is what the guard does, and no cause of its own. */
   #fail(error: unknown): void {
     const { lease, clock } = this.#deps
-    if (clock.now() >= lease.validUntil) this.#finish(this.#leaseLost())
+    if (lease.lost.aborted || clock.now() >= lease.validUntil) this.#finish(this.#leaseLost())
     else this.#finish(errorOf(error))
   }
 

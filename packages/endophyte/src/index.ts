@@ -110,6 +110,8 @@ export interface EndophyteEvents {
   /** QEMU is up (a backup's waits). */
   machine: { readonly pid: number; readonly accelerator: string }
   tracker: TrackerInfo
+  /** The guest restarted itself. */
+  reset: object
   backup: {
     readonly id: NodeId
     readonly phase: BackupPhase | 'lost'

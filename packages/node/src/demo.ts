@@ -36,7 +36,7 @@ export async function runDemo(options: DemoOptions, context: CommandContext): Pr
 }
 
 /** MiB that the guest's kernel and its file system need beside the load. */
-const GUEST_OVERHEAD_MIB = 48
+const GUEST_OVERHEAD_MIB = 64
 
 function checkOptions({ memory, workingSet, interval }: DemoOptions): void {
   if (memory < MEMORY_MIB_MIN) {

@@ -52,6 +52,8 @@ export class Demo implements AsyncDisposable {
   #mismatchPages = 0
   #guestErrors = 0
   #secondCopies = 0
+  /** Aborts when there is nothing more to show. */
+  readonly #broken = new AbortController()
   #protectedMs = 0
   #protectedEpochs = 0
   #random: number
@@ -96,7 +98,7 @@ export class Demo implements AsyncDisposable {
     let backup = this.#cluster.startHost('backup')
     context.progress(`${active.id} (pid ${active.pid}) boots a guest of ${this.#options.memory} MiB; `
       + `${backup.id} (pid ${backup.pid}) is to be its backup`)
-    await active.until(() => active.firstTick, signal, 'the first output of the guest')
+    await active.until(() => active.firstTick, this.#patience(), 'the first output of the guest')
     await this.#protect(active, backup)
     const kills: KillReport[] = []
     for (let number = 1; number <= this.#options.kills; number++) {
@@ -146,6 +148,10 @@ export class Demo implements AsyncDisposable {
       case 'status':
         this.#view.note(`${host.id}: ${event.detail.text}`)
         break
+      case 'reset':
+        this.#broken.abort(new Error('the guest restarted by itself: its kernel panicked, perhaps '
+          + 'because --memory is too small for --working-set'))
+        break
       case 'refused-takeover':
         this.#view.note(`${host.id}: ${event.detail.text}`)
         break
@@ -164,10 +170,10 @@ export class Demo implements AsyncDisposable {
   async #protect(active: HostProcess, backup: HostProcess): Promise<void> {
     const { clock } = this.#deps
     const startedAt = clock.now()
-    await backup.until(() => backup.isReady, signal, 'its waiting QEMU')
+    await backup.until(() => backup.isReady, this.#patience(), 'its waiting QEMU')
     active.tell({ type: 'peers', peers: [backup.id] })
     await active.until(
-      () => active.inSync.includes(backup.id), signal, `protection by ${backup.id}`)
+      () => active.inSync.includes(backup.id), this.#patience(), `protection by ${backup.id}`)
     const seconds = ((clock.now() - startedAt) / 1000).toFixed(1)
     this.#view.note(`protected: ${backup.id} holds the memory of ${active.id}, after ${seconds} s`)
   }
@@ -180,7 +186,7 @@ export class Demo implements AsyncDisposable {
     const count = this.#epochs.length
     await active.until(() => {
       return clock.now() - startedAt >= ms && active.lastEpoch?.name !== before
-    })
+    }, this.#patience(ms), 'an epoch')
     this.#protectedMs += clock.now() - startedAt
     this.#protectedEpochs += this.#epochs.length - count
   }
@@ -201,7 +207,7 @@ export class Demo implements AsyncDisposable {
       if (epoch?.mismatchPages === undefined || epoch.name === counted) return false
       counted = epoch.name
       return ++hashed >= HASHED_EPOCHS_MIN
-    })
+    }, this.#patience(), 'an epoch with page hashes')
     // Anywhere in an epoch: in its pause, on its way, between two.
     await this.#wait(this.#draw(this.#options.interval * 2))
     const { qemuPid } = active
@@ -212,9 +218,9 @@ export class Demo implements AsyncDisposable {
       + `(pid ${active.pid}) and to its QEMU (pid ${qemuPid})`)
     await active.exited
     try {
-      const takeover = await backup.until(() => backup.takeover, signal, 'the takeover')
+      const takeover = await backup.until(() => backup.takeover, this.#patience(), 'the takeover')
       const ticksAtGrant = userTicks(qemuPid)
-      const first = await backup.until(() => backup.firstTick, signal, 'output of the guest')
+      const first = await backup.until(() => backup.firstTick, this.#patience(), 'output of the guest')
       await this.#watch(qemuPid, ticksAtGrant)
       this.#mismatchPages += this.#mismatches(backup, takeover.epoch, takeover.mismatchPages)
       this.#guestErrors = Math.max(this.#guestErrors, active.guestErrors)
@@ -231,7 +237,7 @@ export class Demo implements AsyncDisposable {
       }
       return report
     } catch (error) {
-      if (this.#deps.context.signal.aborted) throw error
+      if (this.#deps.context.signal.aborted || this.#broken.signal.aborted) throw error
       const text = error instanceof Error ? error.message : String(error)
       this.#failures.push(`kill ${number} was not survived: ${backup.refusal ?? text}`)
       return undefined
@@ -258,8 +264,14 @@ export class Demo implements AsyncDisposable {
     if (after !== undefined && after > before) this.#secondCopies++
   }
 
+  /** Aborts when the program is to end, or after a bound on one wait of at least `ms`. */
+  #patience(ms = 0): AbortSignal {
+    const { signal } = this.#deps.context
+    return AbortSignal.any([signal, this.#broken.signal, AbortSignal.timeout(PATIENCE_MS + ms)])
+  }
+
   #wait(ms: number): Promise<void> {
-    const { clock } = this.#deps
+    const { clock, context: { signal } } = this.#deps
     return new Promise((resolve, reject) => {
       const cancel = clock.schedule(clock.now() + ms, resolve)
       signal.addEventListener('abort', () => {

@@ -162,6 +162,7 @@ export class HostProcess {
         this.leaseEpoch = event.detail.epoch
         break
       case 'output':
+      case 'reset':
         break
     }
   }

@@ -49,6 +49,7 @@ export type HostEvent =
 /** The names of all events, so that every one is forwarded; the type keeps the list complete. */
 export const HOST_EVENT_NAMES = Object.keys({
   status: 0,
+  reset: 0,
   lease: 0,
   machine: 0,
   tracker: 0,
