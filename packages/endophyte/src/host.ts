@@ -143,7 +143,7 @@ export class VmHost extends TypedEventEmitter<Events> implements EndophyteHost {
     const outcome = await backup.outcome
     if (outcome instanceof Error) {
       await backup.stop()
-      this.#end.resolve(outcome)
+      this.#settle(outcome)
       return
     }
     try {
@@ -151,7 +151,7 @@ export class VmHost extends TypedEventEmitter<Events> implements EndophyteHost {
     } catch (error) {
       await this.#machine?.stop()
       await giveBack(outcome.lease, this.#deps.clock)
-      this.#end.resolve(error instanceof Error ? error : new Error(String(error)))
+      this.#settle(error instanceof Error ? error : new Error(String(error)))
     }
   }
 
@@ -166,8 +166,13 @@ export class VmHost extends TypedEventEmitter<Events> implements EndophyteHost {
       { ...this.#config, peers: this.#peers }, record)
     this.#active = active
     active.setHashing(this.#isHashing)
-    void active.ended.then((reason) => { this.#end.resolve(reason) })
+    void active.ended.then((reason) => { this.#settle(reason) })
     await active.start()
+  }
+
+  /** Whatever ended while it was being stopped ended by that. */
+  #settle(reason: Error | undefined): void {
+    if (!this.#stopping.signal.aborted) this.#end.resolve(reason)
   }
 }
 

@@ -210,6 +210,16 @@ export class RoleWorld {
     return { active, backup }
   }
 
+  async firstToTakeOver(nodes: readonly RoleNode[]): Promise<RoleNode> {
+    const { promise, resolve } = Promise.withResolvers<RoleNode>()
+    for (const node of nodes) {
+      node.onEvent = (name) => {
+        if (name === 'takeover') resolve(node)
+      }
+    }
+    return await promise
+  }
+
   /** Waits for the takeover, and holds it to what the world has seen. */
   async takenOverBy(backup: RoleNode): Promise<void> {
     // Before the new active shows anything: its guest still stands where it was loaded.
@@ -279,6 +289,7 @@ const EVENTS: readonly EventName[] = Object.keys({
   backup: 0,
   'in-sync': 0,
   epoch: 0,
+  reset: 0,
   console: 0,
   output: 0,
   applied: 0,
