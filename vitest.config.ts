@@ -19,6 +19,7 @@ const shared = {
 
 export default defineConfig({
   test: {
+    globalSetup: ['scripts/end-with-parent.ts'],
     projects: [
       {
         ...shared,

@@ -1,4 +1,4 @@
-/** How the tests of native/src/core are compiled, for this machine and for the emulator. */
+/** How tests and benchmarks of native/src/core are compiled, for this machine or the emulator. */
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { globSync, mkdirSync, statSync } from 'node:fs'
@@ -20,10 +20,24 @@ export interface NativeBuild {
 }
 
 /** Compiles the core with its tests. Returns the program. */
-export async function buildNativeTests({ name, prefix, flags }: NativeBuild): Promise<string> {
+export async function buildNativeTests(build: NativeBuild): Promise<string> {
+  return await buildNative(build, 'test/*.cc', 'core_test')
+}
+
+/** Compiles the core with the benchmark `native/bench/<program>.cc`. Returns the program. */
+export async function buildNativeBenchmark(program: string): Promise<string> {
+  const build = { name: 'native-bench', prefix: '', flags: ['-O2'] }
+  return await buildNative(build, `bench/${program}.cc`, program)
+}
+
+async function buildNative(
+  { name, prefix, flags }: NativeBuild,
+  mains: string,
+  programName: string,
+): Promise<string> {
   const folder = join(root, 'node_modules/.cache', name)
   mkdirSync(folder, { recursive: true })
-  const sources = globSync(['src/core/*.cc', 'test/*.cc'], { cwd: native })
+  const sources = globSync(['src/core/*.cc', mains], { cwd: native })
     .sort()
     .map((file) => join(native, file))
   const headersMs = modifiedMs([import.meta.filename, ...headers()])
@@ -33,7 +47,7 @@ export async function buildNativeTests({ name, prefix, flags }: NativeBuild): Pr
     return { object, isFresh, command: compileCommand(source, object, prefix, flags) }
   })
   await inParallel(jobs.filter(({ isFresh }) => !isFresh).map(({ command }) => command))
-  const program = join(folder, 'core_test')
+  const program = join(folder, programName)
   const objects = jobs.map(({ object }) => object)
   execFileSync(`${prefix}g++`, [...flags, '-pthread', ...objects, '-o', program], {
     stdio: ['ignore', 2, 2],
