@@ -110,40 +110,80 @@ export class ActiveVm {
   #listenToMachine(): void {
     const { machine } = this.#deps
     const { signal } = this.#stopping
-    machine.addEventListener('console', ({ detail }) => { this.#print(detail.lines) }, { signal })
-    machine.addEventListener('paused', () => { this.#pausedByOther(true) }, { signal })
-    machine.addEventListener('resumed', () => {
-      this.#resumptions++
-      this.#pausedByOther(false)
-    }, { signal })
-    machine.addEventListener('reset', () => {
-      this.#status('the guest restarted')
-      this.#deps.emit('reset', {})
-    }, { signal })
-    machine.addEventListener('shutdown', () => {
-      this.#isShutDown = true
-      this.#protect({ type: 'shutdown' })
-    }, { signal })
-    machine.addEventListener('exited', ({ detail }) => {
-      this.#fail(new GuestEndedError(`QEMU ended: ${detail.reason}`))
-    }, { signal })
+    machine.addEventListener(
+      'console',
+      ({ detail }) => {
+        this.#print(detail.lines)
+      },
+      { signal },
+    )
+    machine.addEventListener(
+      'paused',
+      () => {
+        this.#pausedByOther(true)
+      },
+      { signal },
+    )
+    machine.addEventListener(
+      'resumed',
+      () => {
+        this.#resumptions++
+        this.#pausedByOther(false)
+      },
+      { signal },
+    )
+    machine.addEventListener(
+      'reset',
+      () => {
+        this.#status('the guest restarted')
+        this.#deps.emit('reset', {})
+      },
+      { signal },
+    )
+    machine.addEventListener(
+      'shutdown',
+      () => {
+        this.#isShutDown = true
+        this.#protect({ type: 'shutdown' })
+      },
+      { signal },
+    )
+    machine.addEventListener(
+      'exited',
+      ({ detail }) => {
+        this.#fail(new GuestEndedError(`QEMU ended: ${detail.reason}`))
+      },
+      { signal },
+    )
   }
 
   #listenToPrimary(): void {
     const { signal } = this.#stopping
-    this.#primary.addEventListener('backup:phase', ({ detail: { id, phase } }) => {
-      this.#deps.emit('backup', { id, phase })
-      if (phase !== 'in-sync' && phase !== 'joining') this.#protect({ type: 'left', backup: id })
-      this.#wake()
-    }, { signal })
-    this.#primary.addEventListener('backup:lost', ({ detail: { id, reason } }) => {
-      this.#deps.emit('backup', { id, phase: 'lost', reason: reason.message })
-      this.#protect({ type: 'left', backup: id })
-      void this.#dial(id)
-    }, { signal })
-    this.#primary.addEventListener('acknowledged', ({ detail: { name, by } }) => {
-      this.#protect({ type: 'acknowledged', epoch: name.counter, by })
-    }, { signal })
+    this.#primary.addEventListener(
+      'backup:phase',
+      ({ detail: { id, phase } }) => {
+        this.#deps.emit('backup', { id, phase })
+        if (phase !== 'in-sync' && phase !== 'joining') this.#protect({ type: 'left', backup: id })
+        this.#wake()
+      },
+      { signal },
+    )
+    this.#primary.addEventListener(
+      'backup:lost',
+      ({ detail: { id, reason } }) => {
+        this.#deps.emit('backup', { id, phase: 'lost', reason: reason.message })
+        this.#protect({ type: 'left', backup: id })
+        void this.#dial(id)
+      },
+      { signal },
+    )
+    this.#primary.addEventListener(
+      'acknowledged',
+      ({ detail: { name, by } }) => {
+        this.#protect({ type: 'acknowledged', epoch: name.counter, by })
+      },
+      { signal },
+    )
   }
 
   /** Nodes that may be backups; connects to those that are new. */
@@ -326,9 +366,11 @@ export class ActiveVm {
   #pausedByOther(isPaused: boolean): void {
     if (isPaused === this.#isPausedByOther) return
     this.#isPausedByOther = isPaused
-    this.#status(isPaused
-      ? 'somebody paused the guest: no epochs until it is continued'
-      : 'the guest was continued')
+    this.#status(
+      isPaused
+        ? 'somebody paused the guest: no epochs until it is continued'
+        : 'the guest was continued',
+    )
     this.#wake()
   }
 
@@ -401,7 +443,9 @@ export class ActiveVm {
     const { clock } = this.#deps
     while (clock.now() < at && !this.#stopping.signal.aborted) {
       const woken = this.#woken()
-      const cancel = clock.schedule(at, () => { this.#wake() })
+      const cancel = clock.schedule(at, () => {
+        this.#wake()
+      })
       await woken
       cancel()
     }
@@ -412,14 +456,23 @@ export class ActiveVm {
     const { signal } = this.#stopping
     await new Promise<void>((resolve) => {
       const cancel = clock.schedule(clock.now() + ms, resolve)
-      signal.addEventListener('abort', () => { cancel(); resolve() }, { once: true })
+      signal.addEventListener(
+        'abort',
+        () => {
+          cancel()
+          resolve()
+        },
+        { once: true },
+      )
       if (signal.aborted) resolve()
     })
   }
 
   #woken(): Promise<void> {
     if (this.#stopping.signal.aborted) return Promise.resolve()
-    return new Promise((resolve) => { this.#wake = resolve })
+    return new Promise((resolve) => {
+      this.#wake = resolve
+    })
   }
 }
 

@@ -61,22 +61,39 @@ export class BackupVm {
 
   async start(): Promise<void> {
     const { machine } = this.#deps
-    machine.addEventListener('exited', ({ detail }) => {
-      this.#outcome.resolve(new GuestEndedError(`the waiting QEMU ended: ${detail.reason}`))
-    }, { signal: this.#stopping.signal })
+    machine.addEventListener(
+      'exited',
+      ({ detail }) => {
+        this.#outcome.resolve(new GuestEndedError(`the waiting QEMU ended: ${detail.reason}`))
+      },
+      { signal: this.#stopping.signal },
+    )
     await machine.start()
     this.#stopping.signal.throwIfAborted()
     // After QEMU's start: whatever it wrote into the RAM by then is part of the image.
     this.#replica = createBackup(
       { region: machine.region },
-      { name: `vm/${this.#config.vm}`, onApplied: (epoch) => { this.#applied(epoch) } },
+      {
+        name: `vm/${this.#config.vm}`,
+        onApplied: (epoch) => {
+          this.#applied(epoch)
+        },
+      },
     )
-    this.#replica.addEventListener('detached', ({ detail }) => {
-      this.#missed(detail.reason?.message ?? 'the active closed the channel')
-    }, { signal: this.#stopping.signal })
-    this.#replica.addEventListener('refused', ({ detail }) => {
-      this.#status(`refused an epoch: ${detail.text}`)
-    }, { signal: this.#stopping.signal })
+    this.#replica.addEventListener(
+      'detached',
+      ({ detail }) => {
+        this.#missed(detail.reason?.message ?? 'the active closed the channel')
+      },
+      { signal: this.#stopping.signal },
+    )
+    this.#replica.addEventListener(
+      'refused',
+      ({ detail }) => {
+        this.#status(`refused an epoch: ${detail.text}`)
+      },
+      { signal: this.#stopping.signal },
+    )
     void this.#accept()
   }
 
@@ -108,13 +125,21 @@ export class BackupVm {
   async #attach(channel: BulkChannel): Promise<void> {
     const replica = this.#replica
     const fencing = fencingOf(channel.purpose)
-    if (replica === undefined || this.#isTakingOver || fencing === undefined
-      || fencing < replica.fencing) {
+    if (
+      replica === undefined ||
+      this.#isTakingOver ||
+      fencing === undefined ||
+      fencing < replica.fencing
+    ) {
       channel.abort(new NotInSyncError(`this backup serves no ${channel.purpose}`))
       return
     }
-    channel.addEventListener('suspended', () => { this.#missed('the link is down') })
-    channel.addEventListener('resumed', () => { this.#returned() })
+    channel.addEventListener('suspended', () => {
+      this.#missed('the link is down')
+    })
+    channel.addEventListener('resumed', () => {
+      this.#returned()
+    })
     this.#returned()
     await replica.attach(channel)
   }
@@ -157,8 +182,11 @@ export class BackupVm {
     const contending = new AbortController()
     this.#contending = contending
     // An attempt that was given up must have ended before the next begins.
-    this.#contention = this.#contention.then(() => this.#contend(contending.signal))
-      .catch((error: unknown) => { this.#outcome.resolve(errorOf(error)) })
+    this.#contention = this.#contention
+      .then(() => this.#contend(contending.signal))
+      .catch((error: unknown) => {
+        this.#outcome.resolve(errorOf(error))
+      })
   }
 
   async #contend(signal: AbortSignal): Promise<void> {
@@ -209,7 +237,10 @@ export class BackupVm {
     const granted = encodeVmRecord(record)
     const missedAt = this.#missedAt ?? clock.now()
     const lease = await leases.acquire(
-      vm, { ttlMs, record: granted, expectVersion: view.version, wait: true }, { signal })
+      vm,
+      { ttlMs, record: granted, expectVersion: view.version, wait: true },
+      { signal },
+    )
     const grantedAt = clock.now()
     this.#isTakingOver = true
     this.#deps.emit('lease', { epoch: lease.epoch, at: grantedAt })
@@ -220,12 +251,15 @@ export class BackupVm {
       if (head === undefined) throw new StateError('there is no device state')
       await machine.load(head, tail)
       const loadedAt = clock.now()
-      const verified = this.#config.verify === true
-        ? { mismatchPages: await this.#compareLoaded() }
-        : {}
+      const verified =
+        this.#config.verify === true ? { mismatchPages: await this.#compareLoaded() } : {}
       this.#stopping.signal.throwIfAborted()
       this.#deps.emit('takeover', {
-        epoch: formatName(version.name), fencing: lease.epoch, missedAt, grantedAt, loadedAt,
+        epoch: formatName(version.name),
+        fencing: lease.epoch,
+        missedAt,
+        grantedAt,
+        loadedAt,
         ...verified,
       })
     } catch (error) {
@@ -253,8 +287,10 @@ export class BackupVm {
     const applied = this.#hashes
     let count = 0
     for (let page = 0; page * 8 < loaded.length; page++) {
-      const isSame = applied !== undefined
-        && loaded.subarray(page * 8, page * 8 + 8)
+      const isSame =
+        applied !== undefined &&
+        loaded
+          .subarray(page * 8, page * 8 + 8)
           .every((byte, index) => byte === applied[page * 8 + index])
       if (!isSame) count++
     }
@@ -265,7 +301,14 @@ export class BackupVm {
     const { clock } = this.#deps
     return new Promise((resolve) => {
       const cancel = clock.schedule(clock.now() + RECONNECT_MS, resolve)
-      signal.addEventListener('abort', () => { cancel(); resolve() }, { once: true })
+      signal.addEventListener(
+        'abort',
+        () => {
+          cancel()
+          resolve()
+        },
+        { once: true },
+      )
     })
   }
 

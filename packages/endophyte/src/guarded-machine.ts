@@ -63,24 +63,27 @@ class GuardedMachine extends TypedEventEmitter<Events> implements Machine {
     this.region = createRegion({ bytes: memoryBytes, name: 'mycelium-guest' })
     this.#page = createRegion({ bytes: 4096, name: 'mycelium-deadline' })
     const user = process.getuid?.() === 0 ? NOBODY : undefined
-    this.#qemu = createQemu({ spawner: this.#createSpawner() }, {
-      binary: qemu.binary,
-      role,
-      memoryFd: this.region.fd,
-      kernelPath: guest.kernelPath,
-      initrdPath: guest.initrdPath,
-      ...(user && { user }),
-      machine: {
-        architecture: qemu.architecture,
-        accelerator,
-        machineType: qemu.machineType,
-        cpuModel: cpuModelOf(qemu.architecture, accelerator),
-        memoryBytes,
-        vcpus: init.vcpus ?? 1,
-        kernelArguments,
-        deviceArguments: init.deviceArguments ?? [],
+    this.#qemu = createQemu(
+      { spawner: this.#createSpawner() },
+      {
+        binary: qemu.binary,
+        role,
+        memoryFd: this.region.fd,
+        kernelPath: guest.kernelPath,
+        initrdPath: guest.initrdPath,
+        ...(user && { user }),
+        machine: {
+          architecture: qemu.architecture,
+          accelerator,
+          machineType: qemu.machineType,
+          cpuModel: cpuModelOf(qemu.architecture, accelerator),
+          memoryBytes,
+          vcpus: init.vcpus ?? 1,
+          kernelArguments,
+          deviceArguments: init.deviceArguments ?? [],
+        },
       },
-    })
+    )
     this.#forward()
   }
 
@@ -153,7 +156,9 @@ class GuardedMachine extends TypedEventEmitter<Events> implements Machine {
       this.safeDispatchEvent('console', { detail: { lines: [detail.line] } })
     })
     for (const name of ['paused', 'resumed', 'reset'] as const) {
-      this.#qemu.addEventListener(name, () => { this.safeDispatchEvent(name, { detail: {} }) })
+      this.#qemu.addEventListener(name, () => {
+        this.safeDispatchEvent(name, { detail: {} })
+      })
     }
     this.#qemu.addEventListener('shutdown', ({ detail }) => {
       this.safeDispatchEvent('shutdown', { detail: { cause: detail.reason } })
@@ -186,7 +191,9 @@ class GuardedMachine extends TypedEventEmitter<Events> implements Machine {
           pid: guarded.pid,
           sockets: stdio.map((stream) => (stream instanceof Duplex ? stream : undefined)),
           exited: guarded.exited.then(toQemuExit),
-          kill: () => { guarded.kill() },
+          kill: () => {
+            guarded.kill()
+          },
         }
       },
     }

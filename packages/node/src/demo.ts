@@ -20,10 +20,7 @@ export async function runDemo(options: DemoOptions, context: CommandContext): Pr
   const { accelerator, reason } = await probeAccelerator({ qemu, image, signal })
   progress(`${qemu.binary}, ${accelerator}: ${reason}`)
   const folder = await mkdtemp(join(tmpdir(), 'mycelium-demo-'))
-  await using demo = new Demo(
-    { clock, context, qemu, accelerator, guest: image, folder },
-    options,
-  )
+  await using demo = new Demo({ clock, context, qemu, accelerator, guest: image, folder }, options)
   try {
     const report = await demo.run()
     for (const line of describeReport(report)) progress(line)
@@ -43,12 +40,15 @@ function checkOptions({ memory, workingSet, interval }: DemoOptions): void {
     throw new UsageError(`--memory must be at least ${MEMORY_MIB_MIN} MiB, got ${memory}`)
   }
   if (workingSet > memory - GUEST_OVERHEAD_MIB) {
-    throw new UsageError(`--working-set must be at most --memory less ${GUEST_OVERHEAD_MIB} MiB, `
-      + `got ${workingSet} of ${memory}`)
+    throw new UsageError(
+      `--working-set must be at most --memory less ${GUEST_OVERHEAD_MIB} MiB, ` +
+        `got ${workingSet} of ${memory}`,
+    )
   }
   if (interval < INTERVAL_MS_MIN || interval > INTERVAL_MS_MAX) {
-    throw new UsageError(`--interval must be ${INTERVAL_MS_MIN} to ${INTERVAL_MS_MAX} ms, `
-      + `got ${interval}`)
+    throw new UsageError(
+      `--interval must be ${INTERVAL_MS_MIN} to ${INTERVAL_MS_MAX} ms, ` + `got ${interval}`,
+    )
   }
 }
 

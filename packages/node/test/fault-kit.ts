@@ -41,19 +41,24 @@ export async function makeFaultKit({ load, changes }: FaultInit = {}): Promise<F
   const folder = await mkdtemp(join(tmpdir(), 'mycelium-fault-'))
   const qemu = await probeQemu()
   const guest = await prepareGuestImage()
-  const cluster = new Cluster({ folder, program: PROGRAM }, {
-    vm: 'tested',
-    qemu,
-    accelerator: 'tcg',
-    guest,
-    kernelArguments: guestKernelArguments(qemu.architecture, {
-      memoryMebibytes: 8, pagesPerTick: 50, ...load,
-    }),
-    memoryBytes: 96 * 2 ** 20,
-    intervalMs: 50,
-    ttlMs: 1_000,
-    ...changes,
-  })
+  const cluster = new Cluster(
+    { folder, program: PROGRAM },
+    {
+      vm: 'tested',
+      qemu,
+      accelerator: 'tcg',
+      guest,
+      kernelArguments: guestKernelArguments(qemu.architecture, {
+        memoryMebibytes: 8,
+        pagesPerTick: 50,
+        ...load,
+      }),
+      memoryBytes: 96 * 2 ** 20,
+      intervalMs: 50,
+      ttlMs: 1_000,
+      ...changes,
+    },
+  )
   onTestFinished(async () => {
     await cluster.stop()
     await rm(folder, { recursive: true, force: true })

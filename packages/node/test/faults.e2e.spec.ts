@@ -162,15 +162,19 @@ describe('somebody else', () => {
     const monitor = `mycelium-test-${randomUUID()}`
     const active = kit.cluster.startHost('active', {
       deviceArguments: [
-        '-chardev', `socket,id=other,path=${monitor},abstract=on,server=on,wait=off`,
-        '-mon', 'chardev=other,mode=control',
+        '-chardev',
+        `socket,id=other,path=${monitor},abstract=on,server=on,wait=off`,
+        '-mon',
+        'chardev=other,mode=control',
       ],
     })
     const backup = kit.cluster.startHost('backup')
     await active.until(() => active.firstTick, kit.signal)
     await kit.protect(active, backup)
     const socket = connect(`\0${monitor}`)
-    onTestFinished(() => { socket.destroy() })
+    onTestFinished(() => {
+      socket.destroy()
+    })
     const qmp = await connectQmp({ socket })
     await qmp.execute('stop')
     await active.until(() => active.status.some((text) => text.startsWith('somebody')), kit.signal)

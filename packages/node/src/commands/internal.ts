@@ -16,6 +16,7 @@ export const addInternal: AddCommand = (program, act) => {
     .command('lease-server')
     .exitOverride()
     .requiredOption('--folder <path>')
-    .action(act(({ folder }: { readonly folder: string }, { signal }) =>
-      runLeaseServer(folder, signal)))
+    .action(
+      act(({ folder }: { readonly folder: string }, { signal }) => runLeaseServer(folder, signal)),
+    )
 }

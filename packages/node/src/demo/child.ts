@@ -31,13 +31,19 @@ export class Child<Command extends object, Event extends { readonly type: string
       // A group of its own: Ctrl-C reaches us, and we end the children in order.
       detached: true,
     })
-    this.#process.on('message', (event) => { listener(event as Event) })
+    this.#process.on('message', (event) => {
+      listener(event as Event)
+    })
     this.#process.stderr?.setEncoding('utf8').on('data', (text: string) => {
       this.#errors = `${this.#errors}${text}`.slice(-ERROR_BYTES_MAX)
     })
     this.exited = new Promise((resolve) => {
-      this.#process.once('exit', () => { resolve() })
-      this.#process.once('error', () => { resolve() })
+      this.#process.once('exit', () => {
+        resolve()
+      })
+      this.#process.once('error', () => {
+        resolve()
+      })
     })
   }
 
@@ -62,7 +68,9 @@ export class Child<Command extends object, Event extends { readonly type: string
   /** Asks it to end by closing the channel, and waits; kills it if it does not. Idempotent. */
   async stop(): Promise<void> {
     if (this.#process.connected) this.#process.disconnect()
-    const timer = setTimeout(() => { this.kill('SIGKILL') }, STOP_MS_MAX)
+    const timer = setTimeout(() => {
+      this.kill('SIGKILL')
+    }, STOP_MS_MAX)
     await this.exited
     clearTimeout(timer)
   }

@@ -4,10 +4,7 @@ import { Child, type Program } from './child.ts'
 import { HostProcess } from './host-process.ts'
 
 /** What all hosts of a cluster have in common. */
-export type ClusterInit = Omit<
-  HostConfig,
-  'self' | 'role' | 'channelFolder' | 'leaseSocket'
->
+export type ClusterInit = Omit<HostConfig, 'self' | 'role' | 'channelFolder' | 'leaseSocket'>
 
 export interface ClusterDeps {
   /** Empty, 0700, removed by the caller. */
@@ -42,12 +39,18 @@ export class Cluster {
   async startLeaseServer(signal: AbortSignal): Promise<void> {
     const ready = Promise.withResolvers<string>()
     const args = ['lease-server', '--folder', `${this.#deps.folder}/leases`]
-    const child = new Child<never, LeaseServerEvent>(args, ({ socketPath }) => {
-      ready.resolve(socketPath)
-    }, this.#deps.program)
+    const child = new Child<never, LeaseServerEvent>(
+      args,
+      ({ socketPath }) => {
+        ready.resolve(socketPath)
+      },
+      this.#deps.program,
+    )
     this.#leaseServer = child
     this.#children.add(child)
-    signal.addEventListener('abort', () => { ready.reject(signal.reason as Error) })
+    signal.addEventListener('abort', () => {
+      ready.reject(signal.reason as Error)
+    })
     void child.exited.then(() => {
       ready.reject(new Error(`the lease server ended: ${child.complaint}`))
     })
@@ -56,14 +59,18 @@ export class Cluster {
 
   /** @param changes - to what all hosts have in common; `self` is `node-1`, `node-2`, ... */
   startHost(role: HostConfig['role'], changes: Partial<HostConfig> = {}): HostProcess {
-    const host = new HostProcess({
-      ...this.#init,
-      self: `node-${++this.#nodes}` as NodeId,
-      role,
-      channelFolder: `${this.#deps.folder}/channels`,
-      leaseSocket: this.#leaseSocket,
-      ...changes,
-    }, this.#deps.onEvent, this.#deps.program)
+    const host = new HostProcess(
+      {
+        ...this.#init,
+        self: `node-${++this.#nodes}` as NodeId,
+        role,
+        channelFolder: `${this.#deps.folder}/channels`,
+        leaseSocket: this.#leaseSocket,
+        ...changes,
+      },
+      this.#deps.onEvent,
+      this.#deps.program,
+    )
     this.#children.add(host)
     return host
   }

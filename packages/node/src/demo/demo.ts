@@ -65,28 +65,35 @@ export class Demo implements AsyncDisposable {
     this.#random = options.seed
     const { qemu, accelerator, guest, folder } = deps
     const { memory, interval, load, workingSet, seed, tier, compression } = options
-    this.#cluster = new Cluster({
-      folder,
-      onEvent: (host, event) => { this.#heard(host, event) },
-    }, {
-      vm: 'demo',
-      qemu,
-      accelerator,
-      guest,
-      kernelArguments: guestKernelArguments(qemu.architecture, {
-        memoryMebibytes: workingSet,
-        pagesPerTick: Math.ceil((load * TICK_MS) / interval),
-        tickMs: TICK_MS,
-        seed,
-      }),
-      memoryBytes: memory * 2 ** 20,
-      intervalMs: interval,
-      ttlMs: LEASE_TTL_MS,
-      ...(tier && { tier }),
-      ...(compression && { compression }),
-    })
+    this.#cluster = new Cluster(
+      {
+        folder,
+        onEvent: (host, event) => {
+          this.#heard(host, event)
+        },
+      },
+      {
+        vm: 'demo',
+        qemu,
+        accelerator,
+        guest,
+        kernelArguments: guestKernelArguments(qemu.architecture, {
+          memoryMebibytes: workingSet,
+          pagesPerTick: Math.ceil((load * TICK_MS) / interval),
+          tickMs: TICK_MS,
+          seed,
+        }),
+        memoryBytes: memory * 2 ** 20,
+        intervalMs: interval,
+        ttlMs: LEASE_TTL_MS,
+        ...(tier && { tier }),
+        ...(compression && { compression }),
+      },
+    )
     if (options.log !== undefined) {
-      this.#log = new EventLog(options.log, (line) => { this.#view.note(line) })
+      this.#log = new EventLog(options.log, (line) => {
+        this.#view.note(line)
+      })
     }
   }
 
@@ -96,8 +103,10 @@ export class Demo implements AsyncDisposable {
     await this.#cluster.startLeaseServer(this.#patience())
     let active = this.#cluster.startHost('active')
     let backup = this.#cluster.startHost('backup')
-    context.progress(`${active.id} (pid ${active.pid}) boots a guest of ${this.#options.memory} MiB; `
-      + `${backup.id} (pid ${backup.pid}) is to be its backup`)
+    context.progress(
+      `${active.id} (pid ${active.pid}) boots a guest of ${this.#options.memory} MiB; ` +
+        `${backup.id} (pid ${backup.pid}) is to be its backup`,
+    )
     await active.until(() => active.firstTick, this.#patience(), 'the first output of the guest')
     await this.#protect(active, backup)
     const kills: KillReport[] = []
@@ -149,8 +158,12 @@ export class Demo implements AsyncDisposable {
         this.#view.note(`${host.id}: ${event.detail.text}`)
         break
       case 'reset':
-        this.#broken.abort(new Error('the guest restarted by itself: its kernel panicked, perhaps '
-          + 'because --memory is too small for --working-set'))
+        this.#broken.abort(
+          new Error(
+            'the guest restarted by itself: its kernel panicked, perhaps ' +
+              'because --memory is too small for --working-set',
+          ),
+        )
         break
       case 'refused-takeover':
         this.#view.note(`${host.id}: ${event.detail.text}`)
@@ -173,7 +186,10 @@ export class Demo implements AsyncDisposable {
     await backup.until(() => backup.isReady, this.#patience(), 'its waiting QEMU')
     active.tell({ type: 'peers', peers: [backup.id] })
     await active.until(
-      () => active.inSync.includes(backup.id), this.#patience(), `protection by ${backup.id}`)
+      () => active.inSync.includes(backup.id),
+      this.#patience(),
+      `protection by ${backup.id}`,
+    )
     const seconds = ((clock.now() - startedAt) / 1000).toFixed(1)
     this.#view.note(`protected: ${backup.id} holds the memory of ${active.id}, after ${seconds} s`)
   }
@@ -184,9 +200,13 @@ export class Demo implements AsyncDisposable {
     const startedAt = clock.now()
     const before = active.lastEpoch?.name
     const count = this.#epochs.length
-    await active.until(() => {
-      return clock.now() - startedAt >= ms && active.lastEpoch?.name !== before
-    }, this.#patience(ms), 'an epoch')
+    await active.until(
+      () => {
+        return clock.now() - startedAt >= ms && active.lastEpoch?.name !== before
+      },
+      this.#patience(ms),
+      'an epoch',
+    )
     this.#protectedMs += clock.now() - startedAt
     this.#protectedEpochs += this.#epochs.length - count
   }
@@ -202,25 +222,35 @@ export class Demo implements AsyncDisposable {
     active.tell({ type: 'hashing', isOn: true })
     let hashed = 0
     let counted: string | undefined
-    await active.until(() => {
-      const epoch = active.lastEpoch
-      if (epoch?.mismatchPages === undefined || epoch.name === counted) return false
-      counted = epoch.name
-      return ++hashed >= HASHED_EPOCHS_MIN
-    }, this.#patience(), 'an epoch with page hashes')
+    await active.until(
+      () => {
+        const epoch = active.lastEpoch
+        if (epoch?.mismatchPages === undefined || epoch.name === counted) return false
+        counted = epoch.name
+        return ++hashed >= HASHED_EPOCHS_MIN
+      },
+      this.#patience(),
+      'an epoch with page hashes',
+    )
     // Anywhere in an epoch: in its pause, on its way, between two.
     await this.#wait(this.#draw(this.#options.interval * 2))
     const { qemuPid } = active
     const killedAt = clock.now()
     active.kill('SIGKILL')
     killProcess(qemuPid)
-    this.#view.note(`kill ${number} of ${this.#options.kills}: SIGKILL to ${active.id} `
-      + `(pid ${active.pid}) and to its QEMU (pid ${qemuPid})`)
+    this.#view.note(
+      `kill ${number} of ${this.#options.kills}: SIGKILL to ${active.id} ` +
+        `(pid ${active.pid}) and to its QEMU (pid ${qemuPid})`,
+    )
     await active.exited
     try {
       const takeover = await backup.until(() => backup.takeover, this.#patience(), 'the takeover')
       const ticksAtGrant = userTicks(qemuPid)
-      const first = await backup.until(() => backup.firstTick, this.#patience(), 'output of the guest')
+      const first = await backup.until(
+        () => backup.firstTick,
+        this.#patience(),
+        'output of the guest',
+      )
       await this.#watch(qemuPid, ticksAtGrant)
       this.#mismatchPages += this.#mismatches(backup, takeover.epoch, takeover.mismatchPages)
       this.#guestErrors = Math.max(this.#guestErrors, active.guestErrors)
@@ -271,13 +301,20 @@ export class Demo implements AsyncDisposable {
   }
 
   #wait(ms: number): Promise<void> {
-    const { clock, context: { signal } } = this.#deps
+    const {
+      clock,
+      context: { signal },
+    } = this.#deps
     return new Promise((resolve, reject) => {
       const cancel = clock.schedule(clock.now() + ms, resolve)
-      signal.addEventListener('abort', () => {
-        cancel()
-        reject(signal.reason as Error)
-      }, { once: true })
+      signal.addEventListener(
+        'abort',
+        () => {
+          cancel()
+          reject(signal.reason as Error)
+        },
+        { once: true },
+      )
     })
   }
 

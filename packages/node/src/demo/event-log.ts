@@ -33,8 +33,12 @@ export class EventLog {
     if (this.#isBroken) return
     if (this.#dropped > 0) this.#stream.write(`${JSON.stringify({ dropped: this.#dropped })}\n`)
     await new Promise<void>((resolve) => {
-      this.#stream.once('error', () => { resolve() })
-      this.#stream.end(() => { resolve() })
+      this.#stream.once('error', () => {
+        resolve()
+      })
+      this.#stream.end(() => {
+        resolve()
+      })
     })
   }
 }

@@ -42,11 +42,15 @@ export class HostProcess {
     program?: Program,
   ) {
     this.id = config.self
-    this.#child = new Child(['host'], (event) => {
-      this.#note(event)
-      onEvent?.(this, event)
-      for (const check of [...this.#changed]) check()
-    }, program)
+    this.#child = new Child(
+      ['host'],
+      (event) => {
+        this.#note(event)
+        onEvent?.(this, event)
+        for (const check of [...this.#changed]) check()
+      },
+      program,
+    )
     this.#child.tell({ type: 'configure', config })
     void this.#child.exited.then(() => {
       this.ending ??= { text: this.#child.complaint || 'the host process is gone' }
@@ -91,11 +95,19 @@ export class HostProcess {
       }
       const check = (): void => {
         const found = find()
-        if (found !== undefined && found !== false) settle(() => { resolve(found) })
-        else if (signal.aborted) settle(() => { reject(this.#late(signal.reason as Error, what)) })
+        if (found !== undefined && found !== false)
+          settle(() => {
+            resolve(found)
+          })
+        else if (signal.aborted)
+          settle(() => {
+            reject(this.#late(signal.reason as Error, what))
+          })
         else if (this.ending !== undefined) {
           const { text } = this.ending
-          settle(() => { reject(new Error(`${this.id}: ${text}`)) })
+          settle(() => {
+            reject(new Error(`${this.id}: ${text}`))
+          })
         }
       }
       this.#changed.add(check)

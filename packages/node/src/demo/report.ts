@@ -104,15 +104,17 @@ export function describeReport(report: DemoReport): readonly string[] {
   const { epochs, kills, pauseMsMedian, pauseMsP99, lagMsMedian } = report
   const totals = kills.map(({ totalMs }) => totalMs)
   return [
-    `${epochs} epochs acknowledged, ${report.epochsPerSecond} per second; pause median `
-      + `${pauseMsMedian} ms, 99 % below ${pauseMsP99} ms; acknowledged ${lagMsMedian} ms later; `
-      + `${Math.round(report.bytesPerEpochMedian / 1024)} KiB each`,
+    `${epochs} epochs acknowledged, ${report.epochsPerSecond} per second; pause median ` +
+      `${pauseMsMedian} ms, 99 % below ${pauseMsP99} ms; acknowledged ${lagMsMedian} ms later; ` +
+      `${Math.round(report.bytesPerEpochMedian / 1024)} KiB each`,
     ...(kills.length > 0
-      ? [`${kills.length} deaths survived, guest silent for ${Math.round(median(totals))} ms `
-        + `(median), longest ${Math.round(Math.max(...totals))} ms`]
+      ? [
+          `${kills.length} deaths survived, guest silent for ${Math.round(median(totals))} ms ` +
+            `(median), longest ${Math.round(Math.max(...totals))} ms`,
+        ]
       : []),
-    `guest errors ${report.guestErrors}, pages that differed ${report.ramMismatchPages}, second `
-      + `copies ${report.secondCopies}`,
+    `guest errors ${report.guestErrors}, pages that differed ${report.ramMismatchPages}, second ` +
+      `copies ${report.secondCopies}`,
     report.ok ? 'ok: the guest outlived its hosts' : `FAILED: ${report.failures.join('; ')}`,
   ]
 }

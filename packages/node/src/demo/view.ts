@@ -34,10 +34,11 @@ export class LiveView {
     const rate = Number.isFinite(elapsedMs) ? (this.#epochs * 1000) / elapsedMs : 0
     this.#drawnAt = now
     this.#epochs = 0
-    const line = `${host.id}  epoch ${epoch.name}  ${rate.toFixed(1)}/s  `
-      + `pause ${epoch.pauseMs.toFixed(1)} ms  lag ${epoch.lagMs.toFixed(1)} ms  `
-      + `${epoch.dirtyPages} pages  ${Math.round(epoch.bytes / 1024)} KiB  `
-      + `tick ${host.lastTick?.tick ?? '-'}`
+    const line =
+      `${host.id}  epoch ${epoch.name}  ${rate.toFixed(1)}/s  ` +
+      `pause ${epoch.pauseMs.toFixed(1)} ms  lag ${epoch.lagMs.toFixed(1)} ms  ` +
+      `${epoch.dirtyPages} pages  ${Math.round(epoch.bytes / 1024)} KiB  ` +
+      `tick ${host.lastTick?.tick ?? '-'}`
     if (this.#context.isLive) {
       this.#isOpen = true
       process.stdout.write(`\r\x1b[2K${line}`)

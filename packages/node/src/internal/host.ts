@@ -10,7 +10,12 @@ import {
   createUnixChannels,
   type UnixChannels,
 } from '@mycelium/ram'
-import { HOST_EVENT_NAMES, type HostCommand, type HostConfig, type HostEvent } from './host-protocol.ts'
+import {
+  HOST_EVENT_NAMES,
+  type HostCommand,
+  type HostConfig,
+  type HostEvent,
+} from './host-protocol.ts'
 
 /**
  * A backup is given up after two silent seconds: output waits for it so long. A stall of the machine
@@ -23,7 +28,8 @@ const CHANNEL_TIMES = { keepAliveMs: 200, silenceMs: 1_000, graceMs: 1_000 } as 
  * when the parent is gone; a guest never outlives it (see the guard).
  */
 export async function runHost(signal: AbortSignal): Promise<number> {
-  if (process.send === undefined) throw new TypeError('internal host needs a parent that commands it')
+  if (process.send === undefined)
+    throw new TypeError('internal host needs a parent that commands it')
   const tell = (event: HostEvent): void => {
     // A parent that is gone is seen as `disconnect`; what it would have heard matters no more.
     if (process.connected) process.send?.(event, undefined, {}, () => {})
@@ -58,8 +64,12 @@ export async function runHost(signal: AbortSignal): Promise<number> {
     }
   }
   process.on('message', command)
-  process.once('disconnect', () => { ended.resolve() })
-  signal.addEventListener('abort', () => { ended.resolve() })
+  process.once('disconnect', () => {
+    ended.resolve()
+  })
+  signal.addEventListener('abort', () => {
+    ended.resolve()
+  })
   await ended.promise
   // Each in its turn, whatever happens to the others: an open socket would keep this process alive.
   try {

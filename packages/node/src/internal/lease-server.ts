@@ -5,8 +5,12 @@ import { createBoottimeClock } from '@mycelium/ram'
 export async function runLeaseServer(folder: string, signal: AbortSignal): Promise<number> {
   const server = createLeaseServer({ clock: createBoottimeClock() }, { folder })
   const ended = Promise.withResolvers<void>()
-  process.once('disconnect', () => { ended.resolve() })
-  signal.addEventListener('abort', () => { ended.resolve() })
+  process.once('disconnect', () => {
+    ended.resolve()
+  })
+  signal.addEventListener('abort', () => {
+    ended.resolve()
+  })
   await server.start()
   process.send?.({ type: 'ready', socketPath: server.socketPath })
   await ended.promise
