@@ -3,7 +3,7 @@ import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { globSync, mkdirSync, statSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
-import { basename, join } from 'node:path'
+import { join, relative } from 'node:path'
 import { root } from './system.ts'
 
 const native = join(root, 'native')
@@ -42,7 +42,7 @@ async function buildNative(
     .map((file) => join(native, file))
   const headersMs = modifiedMs([import.meta.filename, ...headers()])
   const jobs = [...sources, join(lz4, 'lz4.c')].map((source) => {
-    const object = join(folder, `${basename(source)}.o`)
+    const object = join(folder, `${relative(native, source).replaceAll('/', '-')}.o`)
     const isFresh = modifiedMs([object]) > Math.max(headersMs, modifiedMs([source]))
     return { object, isFresh, command: compileCommand(source, object, prefix, flags) }
   })
