@@ -13,7 +13,7 @@ import {
   JOIN_PAGES_MAX,
   type RamPrimary,
 } from '@mycelium/ram'
-import { PRECOPY_ROUNDS_MAX, RECONNECT_MS, UPDATE_RETRY_MS } from './constants.ts'
+import { PRECOPY_ROUNDS_MAX, UPDATE_RETRY_MS } from './constants.ts'
 import { OutputGate } from './core/output-gate.ts'
 import { encodeDeviceState, encodeStateDifference } from './core/state-difference.ts'
 import { ProtectionCore, type ProtectionEffect, type ProtectionInput } from './core/protection.ts'
@@ -22,6 +22,8 @@ import { GuestEndedError, QemuPausedError, QmpLostError, VmLeaseLostError } from
 import type { EndophyteEvents, EpochReport, VmConfig } from './index.ts'
 import { giveBack } from './lease/give-back.ts'
 import type { Machine } from './machine.ts'
+import { PeerDialer } from './peer-dialer.ts'
+import { sleep } from './sleep.ts'
 
 export interface ActiveDeps {
   readonly machine: Machine
@@ -39,8 +41,7 @@ export class ActiveVm {
   readonly #primary: RamPrimary
   readonly #end = Promise.withResolvers<Error | undefined>()
   readonly #stopping = new AbortController()
-  #peers: readonly NodeId[]
-  readonly #dialing = new Set<NodeId>()
+  readonly #dialer: PeerDialer
   #head: Uint8Array | undefined
   #lastState: Uint8Array | undefined
   #isHashing = false
@@ -56,7 +57,6 @@ export class ActiveVm {
   constructor(deps: ActiveDeps, config: VmConfig, record: Uint8Array) {
     this.#deps = deps
     this.#config = config
-    this.#peers = config.peers
     this.#protection = new ProtectionCore(decodeVmRecord(record))
     const { machine, clock, lease } = deps
     this.#primary = createPrimary(
@@ -69,6 +69,16 @@ export class ActiveVm {
         ...(config.compression && { compression: config.compression }),
       },
     )
+    this.#dialer = new PeerDialer({
+      channels: deps.channels,
+      clock,
+      purpose: `ram/${config.vm}/${lease.epoch}`,
+      signal: this.#stopping.signal,
+      isAttached: (peer) => this.#primary.backups().some(({ id }) => id === peer),
+      attach: (channel) => {
+        this.#primary.attach(channel)
+      },
+    })
   }
 
   /** Settles when this VM does not run here any more: with the reason, or nothing after `stop`. */
@@ -104,7 +114,7 @@ export class ActiveVm {
       // Of a QEMU that is gone its exit tells more.
       if (!(error instanceof QmpLostError)) this.#fail(error)
     })
-    this.setPeers(this.#peers)
+    this.#dialer.setPeers(this.#config.peers)
   }
 
   #listenToMachine(): void {
@@ -173,7 +183,7 @@ export class ActiveVm {
       ({ detail: { id, reason } }) => {
         this.#deps.emit('backup', { id, phase: 'lost', reason: reason.message })
         this.#protect({ type: 'left', backup: id })
-        void this.#dial(id)
+        this.#dialer.redial(id)
       },
       { signal },
     )
@@ -188,8 +198,7 @@ export class ActiveVm {
 
   /** Nodes that may be backups; connects to those that are new. */
   setPeers(peers: readonly NodeId[]): void {
-    this.#peers = peers
-    for (const peer of peers) void this.#dial(peer)
+    this.#dialer.setPeers(peers)
   }
 
   /** Page hashes with each epoch, which every backup compares: slow. */
@@ -233,33 +242,6 @@ export class ActiveVm {
     await machine.stop()
     await giveBack(lease, clock)
     this.#end.resolve(reason)
-  }
-
-  // ---- backups ---------------------------------------------------------------------------------
-
-  /** Tries until the peer is attached, is no peer any more, or this VM ends here. */
-  async #dial(peer: NodeId): Promise<void> {
-    if (this.#dialing.has(peer)) return
-    this.#dialing.add(peer)
-    const { signal } = this.#stopping
-    try {
-      while (!signal.aborted && this.#peers.includes(peer) && !this.#isAttached(peer)) {
-        try {
-          const { vm } = this.#config
-          const purpose = `ram/${vm}/${this.#deps.lease.epoch}`
-          this.#primary.attach(await this.#deps.channels.open(peer, purpose, { signal }))
-        } catch {
-          // Unreachable, or not ready yet: it is asked again, as long as it is a peer.
-          await this.#sleep(RECONNECT_MS)
-        }
-      }
-    } finally {
-      this.#dialing.delete(peer)
-    }
-  }
-
-  #isAttached(peer: NodeId): boolean {
-    return this.#primary.backups().some(({ id }) => id === peer)
   }
 
   // ---- epochs ----------------------------------------------------------------------------------
@@ -425,7 +407,7 @@ export class ActiveVm {
       if (this.#stopping.signal.aborted) return
       const text = error instanceof Error ? error.message : String(error)
       this.#status(`the record was not updated, trying again: ${text}`)
-      await this.#sleep(UPDATE_RETRY_MS)
+      await sleep(this.#deps.clock, UPDATE_RETRY_MS, this.#stopping.signal)
       this.#protect({ type: 'update-failed' })
       return
     }
@@ -449,23 +431,6 @@ export class ActiveVm {
       await woken
       cancel()
     }
-  }
-
-  async #sleep(ms: number): Promise<void> {
-    const { clock } = this.#deps
-    const { signal } = this.#stopping
-    await new Promise<void>((resolve) => {
-      const cancel = clock.schedule(clock.now() + ms, resolve)
-      signal.addEventListener(
-        'abort',
-        () => {
-          cancel()
-          resolve()
-        },
-        { once: true },
-      )
-      if (signal.aborted) resolve()
-    })
   }
 
   #woken(): Promise<void> {

@@ -18,6 +18,7 @@ import type { EndophyteEvents, HeldLeases, VmConfig } from './index.ts'
 import { giveBack } from './lease/give-back.ts'
 import type { HeldLease } from './lease/held-lease.ts'
 import type { Machine } from './machine.ts'
+import { sleep } from './sleep.ts'
 
 export interface BackupDeps {
   readonly machine: Machine
@@ -212,7 +213,7 @@ export class BackupVm {
         const text = TRANSIENT_REFUSALS.get(code)
         if (text === undefined) throw error
         this.#status(`${text}, trying again`)
-        await this.#pause(signal)
+        await sleep(this.#deps.clock, RECONNECT_MS, signal)
       }
     }
   }
@@ -295,21 +296,6 @@ export class BackupVm {
       if (!isSame) count++
     }
     return count
-  }
-
-  #pause(signal: AbortSignal): Promise<void> {
-    const { clock } = this.#deps
-    return new Promise((resolve) => {
-      const cancel = clock.schedule(clock.now() + RECONNECT_MS, resolve)
-      signal.addEventListener(
-        'abort',
-        () => {
-          cancel()
-          resolve()
-        },
-        { once: true },
-      )
-    })
   }
 
   #status(text: string): void {

@@ -1,6 +1,6 @@
 import { CodedError } from '@mycelium/interface'
 
-// ---- QMP and QEMU ---------------------------------------------------------------------------------
+// ---- QMP and QEMU ------------------------------------------------------------------------------
 
 /** QEMU refused a command. */
 export class QmpError extends CodedError<'ERR_ENDOPHYTE_QMP'> {
@@ -182,7 +182,7 @@ export class MigrationStreamError extends CodedError<'ERR_ENDOPHYTE_STREAM'> {
   }
 }
 
-// ---- Guest image ----------------------------------------------------------------------------------
+// ---- Guest image -------------------------------------------------------------------------------
 
 /** The image of the demo guest could not be made. */
 export class GuestImageError extends CodedError<'ERR_ENDOPHYTE_GUEST_IMAGE'> {

@@ -1,6 +1,6 @@
 /**
- * Endophytes: unmodified VMs whose memory and device state are replicated to backup hosts, and which
- * run on there from their last checkpoint when the active host dies.
+ * Endophytes: unmodified VMs whose memory and device state are replicated to backup hosts, and
+ * which run on there from their last checkpoint when the active host dies.
  *
  * @packageDocumentation
  */
@@ -20,7 +20,12 @@ import { createGuardedMachine, type GuardedMachineInit } from './guarded-machine
 import { VmHost } from './host.ts'
 import type { HeldLease } from './lease/held-lease.ts'
 
-export { type GuestLoad, guestKernelArguments } from './core/guest-plan.ts'
+export {
+  type GuestLoad,
+  guestKernelArguments,
+  type GuestTick,
+  parseGuestTick,
+} from './core/guest-plan.ts'
 export type { QemuAccelerator, QemuArchitecture } from './core/qemu-command.ts'
 export type { GuardedMachineInit, GuestFiles } from './guarded-machine.ts'
 export { type GuestImage, type GuestImageInit, prepareGuestImage } from './guest/image.ts'

@@ -4,7 +4,6 @@ import type { ChannelConfig } from './channel-config.ts'
 import { ChannelLink } from './channel-link.ts'
 import { encodeRefusal, type Hello } from './channel-wire.ts'
 import type { RefusalReason } from './core/session-types.ts'
-import { createDeferred, type Deferred } from './deferred.ts'
 import { DuplexChannel } from './duplex-channel.ts'
 
 /** Channels that a listener has not taken yet; stated by the contract of BulkChannelProvider. */
@@ -150,7 +149,7 @@ class ChannelListener implements AsyncGenerator<BulkChannel, void, undefined>, L
   readonly prefix: string
   readonly #onEnd: () => void
   readonly #channels: DuplexChannel[] = []
-  readonly #takers: Deferred<IteratorResult<BulkChannel, void>>[] = []
+  readonly #takers: PromiseWithResolvers<IteratorResult<BulkChannel, void>>[] = []
   #end: { readonly error?: unknown } | undefined
 
   constructor(prefix: string, onEnd: () => void) {
@@ -179,7 +178,7 @@ class ChannelListener implements AsyncGenerator<BulkChannel, void, undefined>, L
       if (end.error !== undefined) return await Promise.reject<never>(end.error)
       return { value: undefined, done: true }
     }
-    const taker = createDeferred<IteratorResult<BulkChannel, void>>()
+    const taker = Promise.withResolvers<IteratorResult<BulkChannel, void>>()
     this.#takers.push(taker)
     return await taker.promise
   }

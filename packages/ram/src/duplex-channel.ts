@@ -27,7 +27,6 @@ import { Session } from './core/session.ts'
 import { FRAGMENT_BYTES_MAX, SENDS_WAITING_MAX } from './core/session-constants.ts'
 import { windowBytes } from './core/session-lanes.ts'
 import type { SessionEffect, SessionEnd, SessionInput, SessionState } from './core/session-types.ts'
-import { createDeferred } from './deferred.ts'
 import { FlushQueue } from './flush-queue.ts'
 import { ReceiveQueue } from './receive-queue.ts'
 import { SendTicket } from './send-ticket.ts'
@@ -60,8 +59,8 @@ export class DuplexChannel extends TypedEventEmitter<Events> implements BulkChan
   readonly #deps: DuplexChannelDeps
   readonly #session: Session<SendTicket>
   readonly #queue: ReceiveQueue
-  readonly #opened = createDeferred<void>()
-  readonly #over = createDeferred<void>()
+  readonly #opened = Promise.withResolvers<void>()
+  readonly #over = Promise.withResolvers<void>()
   readonly #flushes: FlushQueue
   /** Effects in order; callbacks of the user may add to them while they are carried out. */
   readonly #effects: SessionEffect<SendTicket>[] = []

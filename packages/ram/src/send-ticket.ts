@@ -1,6 +1,5 @@
 import type { BulkPriority, BulkSendOptions, Bytes } from '@mycelium/interface'
 import type { OutgoingMessage } from './core/session-types.ts'
-import { createDeferred } from './deferred.ts'
 
 /** One call of `send`, from the call to the release of its memory. */
 export class SendTicket implements OutgoingMessage {
@@ -9,7 +8,7 @@ export class SendTicket implements OutgoingMessage {
   parts: readonly Uint8Array[]
   readonly #onReleased: (() => void) | undefined
   readonly #signal: AbortSignal | undefined
-  readonly #settled = createDeferred<void>()
+  readonly #settled = Promise.withResolvers<void>()
   #withdraw: (() => void) | undefined
 
   constructor(message: Bytes, options: BulkSendOptions) {

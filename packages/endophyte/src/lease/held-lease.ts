@@ -25,8 +25,6 @@ import {
   LeaseOutcomeUnknownError,
   LeaseUnavailableError,
 } from '../errors.ts'
-import { createDeferred } from './deferred.ts'
-import type { Deferred } from './deferred.ts'
 import { encodeLeaseClientFrame } from './wire.ts'
 
 export interface HeldLeaseEvents {
@@ -82,10 +80,10 @@ export class LeaseDriver {
   readonly #host: HeldLeaseHost
   readonly #core: LeaseHolder
   readonly #config: LeaseHolderConfig
-  readonly #acquired = createDeferred<HeldLease>()
+  readonly #acquired = Promise.withResolvers<HeldLease>()
   readonly #lost = new AbortController()
   readonly #events = new TypedEventEmitter<HeldLeaseEvents>()
-  #change: Deferred<FencingEpoch> | undefined
+  #change: PromiseWithResolvers<FencingEpoch> | undefined
   #cancelTimer: (() => void) | undefined
 
   constructor(host: HeldLeaseHost, config: LeaseHolderConfig) {
@@ -212,7 +210,7 @@ export class LeaseDriver {
     }
     this.#step({ type: 'tick' }) // running out may be noticed only now
     if (this.#lost.signal.aborted) throw this.#lost.signal.reason
-    const pending = createDeferred<FencingEpoch>()
+    const pending = Promise.withResolvers<FencingEpoch>()
     this.#change = pending
     this.#step({ type: 'change', change })
     return await this.#untilAborted(pending, signal, () => {
@@ -222,7 +220,7 @@ export class LeaseDriver {
   }
 
   async #untilAborted<T>(
-    pending: Deferred<T>,
+    pending: PromiseWithResolvers<T>,
     signal: AbortSignal | undefined,
     onAbort: () => void,
   ): Promise<T> {

@@ -19,7 +19,6 @@ import {
 } from '../core/lease-messages.ts'
 import type { LeaseReply, LeaseRequest } from '../core/lease-messages.ts'
 import { LeaseClosedError, LeaseOutcomeUnknownError, LeaseUnavailableError } from '../errors.ts'
-import { createDeferred } from './deferred.ts'
 import { LeaseDriver, refusalError } from './held-lease.ts'
 import type { HeldLease } from './held-lease.ts'
 import { LeaseLink } from './lease-link.ts'
@@ -164,7 +163,7 @@ class UnixLeaseClient implements LeaseClient {
     const { signal } = options
     signal?.throwIfAborted()
     this.#begin(name)
-    const { promise, resolve, reject } = createDeferred<LeaseView>()
+    const { promise, resolve, reject } = Promise.withResolvers<LeaseView>()
     const end = this.#ask({ op: 'read', name }, (reply) => {
       if (reply.kind === 'view') resolve(reply.view)
       else reject(reply.kind === 'refused' ? readError(name, reply) : new Error(reply.kind))
@@ -197,7 +196,7 @@ class UnixLeaseClient implements LeaseClient {
     let newest: LeaseView | undefined
     let shown = -1n
     let failure: { readonly error: unknown } | undefined
-    let wake = createDeferred<void>()
+    let wake = Promise.withResolvers<void>()
     const fail = (error: unknown): void => {
       failure ??= { error }
       wake.resolve()
@@ -222,7 +221,7 @@ class UnixLeaseClient implements LeaseClient {
           continue
         }
         await wake.promise
-        wake = createDeferred<void>()
+        wake = Promise.withResolvers<void>()
       }
     } finally {
       end()

@@ -10,7 +10,7 @@ import type { HostEvent } from '../internal/host-protocol.ts'
 import { Cluster } from './cluster.ts'
 import { userTicks } from './cpu-time.ts'
 import { EventLog } from './event-log.ts'
-import { HostProcess } from './host-process.ts'
+import type { HostProcess } from './host-process.ts'
 import type { DemoOptions } from './options.ts'
 import { type DemoReport, type EpochSample, type KillReport, makeReport } from './report.ts'
 import { describeKill, LiveView } from './view.ts'
@@ -173,7 +173,15 @@ export class Demo implements AsyncDisposable {
         this.#mismatchPages += event.detail.mismatchPages ?? 0
         this.#view.epoch(host, event.detail)
         break
-      default:
+      case 'applied':
+      case 'backup':
+      case 'console':
+      case 'in-sync':
+      case 'lease':
+      case 'machine':
+      case 'output':
+      case 'takeover':
+      case 'tracker':
         break
     }
   }

@@ -1,8 +1,7 @@
-import type { EndophyteEvents, EpochReport } from '@mycelium/endophyte'
+import { type EndophyteEvents, type EpochReport, parseGuestTick } from '@mycelium/endophyte'
 import type { MonotonicMs, NodeId } from '@mycelium/interface'
 import type { HostCommand, HostConfig, HostEvent } from '../internal/host-protocol.ts'
 import { Child, type Program } from './child.ts'
-import { parseGuestReport } from './guest-report.ts'
 
 /** Lines of status kept. */
 const STATUS_LINES_MAX = 100
@@ -182,7 +181,7 @@ export class HostProcess {
   #noteConsole({ lines, at }: EndophyteEvents['console']): void {
     for (const line of lines) {
       this.lastLine = line
-      const report = parseGuestReport(line)
+      const report = parseGuestTick(line)
       if (report === undefined) continue
       this.lastTick = { tick: report.tick, at }
       this.firstTick ??= this.lastTick

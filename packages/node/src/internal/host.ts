@@ -18,8 +18,8 @@ import {
 } from './host-protocol.ts'
 
 /**
- * A backup is given up after two silent seconds: output waits for it so long. A stall of the machine
- * for less than one is borne.
+ * A backup is given up after two silent seconds: output waits for it so long. A stall of the
+ * machine for less than one is borne.
  */
 const CHANNEL_TIMES = { keepAliveMs: 200, silenceMs: 1_000, graceMs: 1_000 } as const
 
