@@ -42,6 +42,25 @@ describe('sets of pages', () => {
     )
   })
 
+  it('do so wherever they lie in memory', () => {
+    fc.assert(
+      fc.property(pages, pages, fc.nat(4), fc.nat(4), (one, other, offset, otherOffset) => {
+        const placed = (set: Uint8Array, at: number): Uint8Array => {
+          const memory = new Uint8Array(set.length + 8).fill(255)
+          memory.set(set, at)
+          return memory.subarray(at, at + set.length)
+        }
+        const set = placed(setOf(one, PAGES), offset)
+        unite(set, placed(setOf(other, PAGES), otherOffset))
+        const union = new Set([...one, ...other])
+        expect(new Set(pagesOf(set))).toEqual(union)
+        expect(countPages(set)).toBe(union.size)
+        expect([...new Uint8Array(set.buffer, 0, offset)]).toEqual(Array(offset).fill(255))
+        expect(new Uint8Array(set.buffer)[offset + set.length]).toBe(255)
+      }),
+    )
+  })
+
   it('of different regions do not unite', () => {
     expect(() => unite(new Uint8Array(2), new Uint8Array(3))).toThrow(RangeError)
   })
