@@ -72,7 +72,7 @@ export type PrimaryEffect =
     }
   /** Answer with `missing`: the pages of the shadow that are not zero. */
   | { readonly type: 'find-missing'; readonly backup: NodeId }
-  /** Send as much of `pages` as fits into one chunk; answer with `filled`. */
+  /** Send some or all of `pages`; answer with `filled`. */
   | { readonly type: 'fill'; readonly backup: NodeId; readonly pages: Uint8Array }
   /** Without `base`: `pages`, complete. With it: the difference. */
   | {
@@ -100,6 +100,8 @@ interface Backup {
   missing: Uint8Array
   /** `find-missing` or `fill` is not answered yet: `missing` is not all that it lacks. */
   isFilling: boolean
+  /** Pages of the `fill` that is not answered yet. */
+  underWay: Uint8Array | undefined
   filledBytes: number
   resyncs: number
   /** Pages to compare from on. */
@@ -144,10 +146,11 @@ export class PrimaryCore {
 
   backups(): ReadonlyMap<NodeId, { readonly phase: BackupPhase; readonly missingPages: number }> {
     return new Map(
-      [...this.#backups].map(([id, { phase, missing }]) => [
-        id,
-        { phase, missingPages: countPages(missing) },
-      ]),
+      [...this.#backups].map(([id, { phase, missing, underWay }]) => {
+        const lacked = missing.slice()
+        if (underWay !== undefined) unite(lacked, underWay)
+        return [id, { phase, missingPages: countPages(lacked) }]
+      }),
     )
   }
 
@@ -170,6 +173,7 @@ export class PrimaryCore {
         return this.#compare(input.backup, backup, input)
       case 'filled':
         backup.isFilling = false
+        backup.underWay = undefined
         backup.filledBytes += input.bytes
         unite(backup.missing, input.left)
         return this.#continueFilling(input.backup, backup)
@@ -189,6 +193,7 @@ export class PrimaryCore {
       applied: undefined,
       missing: new Uint8Array(pageSetBytes(this.#config.pages)),
       isFilling: false,
+      underWay: undefined,
       filledBytes: 0,
       resyncs: 0,
       comparedPages: 0,
@@ -277,6 +282,7 @@ export class PrimaryCore {
     }
     backup.isFilling = true
     const pages = backup.missing
+    backup.underWay = pages
     backup.missing = new Uint8Array(pages.length)
     return [...effects, { type: 'fill', backup: id, pages }]
   }

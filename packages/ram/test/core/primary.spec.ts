@@ -82,6 +82,18 @@ describe('an empty backup', () => {
     expect(second).toEqual({ type: 'send-epoch', backup: A, base: version(1) })
   })
 
+  it('lacks what is on its way to it until that is said to be sent', () => {
+    const core = make()
+    core.step({ type: 'attached', backup: A })
+    hello(core, A)
+    core.step({ type: 'missing', backup: A, pages: MANY })
+    seal(core, 1, pageSet(40, 2))
+    const lacked = (): number | undefined => core.backups().get(A)?.missingPages
+    expect(lacked()).toBe(JOIN_PAGES_MAX + 3)
+    core.step({ type: 'filled', backup: A, left: NONE, bytes: 1 })
+    expect(lacked()).toBe(2)
+  })
+
   it('does not join before it is known what it lacks', () => {
     const core = make()
     core.step({ type: 'attached', backup: A })
