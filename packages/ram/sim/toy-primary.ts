@@ -16,6 +16,9 @@ import { hashesOf, PAGES, ToySource } from './toy-memory.ts'
 import type { ToyEnd } from './toy-session.ts'
 import { type Activity, chance, Process, toyHash, type ToyWorld, Turns } from './toy-world.ts'
 
+/** Chunks of a fill from one decision of what to send to the next. */
+const FILL_CHUNKS_MAX = 3
+
 interface Link {
   readonly end: ToyEnd
   /** The process at the other end, for the judge. */
@@ -255,12 +258,21 @@ export class ToyPrimary extends Process {
   }
 
   *#fill(backup: NodeId, end: ToyEnd, pages: Uint8Array): Activity {
-    yield* this.#turns.take(() => this.work())
-    const { chunk, left } = this.#source.encodeShadow(pages)
-    yield this.work()
-    if (chunk !== undefined) end.send(this.#pages('fill', chunk, 0))
-    this.world.coverage.hit('fills')
-    this.#stepFor(end, { type: 'filled', backup, left, bytes: chunk?.length ?? 0 })
+    let left = pages
+    let bytes = 0
+    for (let count = 0; count < FILL_CHUNKS_MAX; count++) {
+      yield* this.#turns.take(() => this.work())
+      const encoding = this.#source.encodeShadow(left)
+      left = encoding.left
+      const { chunk } = encoding
+      yield this.work()
+      if (chunk === undefined) break
+      bytes += chunk.length
+      end.send(this.#pages('fill', chunk, 0))
+      this.world.coverage.hit('fills')
+      if (count > 0) this.world.coverage.hit('fills of several chunks')
+    }
+    this.#stepFor(end, { type: 'filled', backup, left, bytes })
   }
 
   *#sendEpoch(

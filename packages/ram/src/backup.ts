@@ -20,6 +20,7 @@ import type {
   RamBackupInit,
 } from './index.ts'
 import { resolveName } from './primary-config.ts'
+import { giveBack } from './give-back.ts'
 import { nativeOf } from './region.ts'
 import { Serial } from './serial.ts'
 import { unpack } from './compression.ts'
@@ -144,6 +145,8 @@ export class BackupReplica extends TypedEventEmitter<Events> implements RamBacku
       const { hash64 } = this.#addon
       const message = await unpack(decodeMessage(bytes, this.#deps.region.bytes, hash64))
       await this.#step({ type: 'message', message })
+      // Staged or applied; everything else may be kept: an attachment, a text.
+      if (message.type === 'chunk' || message.type === 'fill') giveBack(bytes)
     } catch (error) {
       const { code, message: text } = error as Error & { code?: string }
       // A failure of the channel is not the primary's fault, and refusing goes over the channel.

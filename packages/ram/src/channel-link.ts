@@ -1,5 +1,7 @@
+import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { ChannelDecoder, type WireFrame } from './channel-wire.ts'
+import { giveBack } from './give-back.ts'
 
 /**
  * Bytes handed to the stream and not yet taken by the system. More: fewer wake-ups. Less: control
@@ -8,6 +10,7 @@ import { ChannelDecoder, type WireFrame } from './channel-wire.ts'
 const UNWRITTEN_BYTES_MAX: number = 512 * 1024
 
 export interface LinkListener {
+  /** What it holds is read before this returns: it lies in memory that is used again. */
   frame(frame: WireFrame): void
   /** The stream takes more again. */
   writable(): void
@@ -103,6 +106,9 @@ export class ChannelLink {
       this.#decoder.push(chunk, (frame) => {
         if (!this.#gone) this.#listener.frame(frame)
       })
+      // A socket reads each chunk into memory of its own, 64 KiB; other streams may pass on what
+      // was written to them.
+      if (this.#duplex instanceof Socket) giveBack(chunk)
     } catch (error) {
       this.#lose(error instanceof Error ? error.message : String(error))
       this.#duplex.destroy()

@@ -27,6 +27,16 @@ export const ATTACHMENT_BYTES_MAX: number = MESSAGE_BYTES_MAX - 4096
  */
 export const JOIN_PAGES_MAX = 4096
 
+/** Chunks of a fill from one decision of what to send to the next: 64 MiB. More: the sets of pages
+ * that are counted and united then (8 KiB per 256 MiB of region) are so more seldom. Fewer: what a
+ * backup still lacks is known better. */
+export const FILL_CHUNKS_MAX = 64
+
+/** Chunks of a fill sent and not yet received. More: a link with a long round trip stays busy (16:
+ * 160 MB/s at 100 ms). Fewer: less memory, which is still in the processor's caches when it is used
+ * again. */
+export const FILL_CHUNKS_UNDER_WAY_MAX = 16
+
 /** Bytes of fill in units of the region's size after which a backup joins with what it lacks, so
  * that a writer faster than the link cannot keep it out for ever. */
 export const FILL_FACTOR_MAX = 4

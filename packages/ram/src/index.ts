@@ -65,6 +65,7 @@ export {
   RefusedError,
   RegionError,
   RejectedError,
+  SocketFolderError,
 } from './errors.ts'
 
 export interface RegionInit {

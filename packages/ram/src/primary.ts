@@ -6,6 +6,7 @@ import {
   BACKUPS_MAX,
   CHUNK_BYTES_MAX,
   DETACH_MS_MAX,
+  FILL_CHUNKS_MAX,
   FILL_FACTOR_MAX,
   JOIN_PAGES_MAX,
   PAGE_BYTES,
@@ -15,6 +16,7 @@ import { PrimaryCore, type PrimaryEffect, type PrimaryInput } from './core/prima
 import { type Captured, EpochSteps } from './epoch-steps.ts'
 import { EpochWriter, type OutgoingEpoch } from './epoch-writer.ts'
 import { FrameError, OrderError, RamClosedError } from './errors.ts'
+import { FillSender } from './fill-sender.ts'
 import type {
   Acknowledgement,
   BackupStatus,
@@ -50,6 +52,7 @@ export class PrimaryReplicator extends TypedEventEmitter<Events> implements RamP
   readonly #regionHash: bigint
   /** Work for a backup belongs to its channel: the same backup may return over another. */
   readonly #channels = new Map<NodeId, BulkChannel>()
+  readonly #fillSender = new FillSender()
   #counter = 0
   #outgoing: OutgoingEpoch | undefined
   #settlers: Settlers | undefined
@@ -364,9 +367,18 @@ export class PrimaryReplicator extends TypedEventEmitter<Events> implements RamP
     channel: BulkChannel,
     { backup, pages }: Extract<PrimaryEffect, { type: 'fill' }>,
   ): Promise<void> {
-    const { chunk, left } = await this.#source.encodeShadow(pages)
-    if (chunk !== undefined) await this.#send(channel, await this.#writer.fill(chunk))
-    const bytes = chunk?.bytes.byteLength ?? 0
+    let left = pages
+    let bytes = 0
+    for (let count = 0; count < FILL_CHUNKS_MAX; count++) {
+      const encoding = await this.#source.encodeShadow(left)
+      left = encoding.left
+      const { chunk } = encoding
+      if (chunk === undefined || this.#channels.get(backup) !== channel) break
+      const message = await this.#writer.fill(chunk)
+      bytes += message.byteLength
+      this.#sentBytes += message.byteLength
+      await this.#fillSender.send(channel, message)
+    }
     await this.#stepFor(channel, { type: 'filled', backup, left, bytes })
   }
 
