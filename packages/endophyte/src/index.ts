@@ -42,7 +42,18 @@ export {
   type LeaseServerDeps,
   type LeaseServerInit,
 } from './lease/lease-server.ts'
-export { connectQmp, type QmpClient } from './qmp/client.ts'
+export type { QmpVersion } from './core/qmp-session.ts'
+export type { QemuVersion } from './core/qemu-probe.ts'
+export { connectQmp, type QmpClient, type QmpClientDeps } from './qmp/client.ts'
+export type {
+  QmpCommandName,
+  QmpCommands,
+  QmpEvents,
+  QmpExecuteArguments,
+  QmpPipelineCommand,
+  QmpPipelineReturns,
+} from './qmp/commands.ts'
+export type { QemuSpawner } from './qemu/spawner.ts'
 export {
   type AcceleratorProbe,
   type AcceleratorProbeInit,
@@ -54,6 +65,7 @@ export {
 export {
   GuestEndedError,
   NotInSyncError,
+  QmpLostError,
   RecordError,
   StateError,
   VmLeaseLostError,

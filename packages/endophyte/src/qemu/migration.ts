@@ -1,8 +1,9 @@
 import { once } from 'node:events'
-import { chown, mkdtemp, rm } from 'node:fs/promises'
+import { constants } from 'node:fs'
+import { access, chown, mkdtemp, realpath, rm, stat } from 'node:fs/promises'
 import { createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import type { AbortOptions } from '@mycelium/interface'
 import { HEAD_BYTES_MAX } from '../core/migration-stream.ts'
 import { MachineStateError } from '../errors.ts'
@@ -29,7 +30,7 @@ export async function receiveMigration(
   options: ReceiveMigrationOptions = {},
 ): Promise<Uint8Array> {
   options.signal?.throwIfAborted()
-  const folder = await mkdtemp(join(options.folder ?? tmpdir(), 'mycelium-'))
+  const folder = await mkdtemp(join(await findFolder(options), 'mycelium-'))
   const path = join(folder, 'migration')
   const server = createServer()
   let socket: Socket | undefined
@@ -67,6 +68,33 @@ export async function receiveMigration(
     socket?.destroy()
     server.close()
     await rm(folder, { recursive: true, force: true })
+  }
+}
+
+/** Where a socket may lie that QEMU has to reach. The ones behind the first are on every Linux. */
+async function findFolder({ folder, user }: ReceiveMigrationOptions): Promise<string> {
+  const candidates = [folder ?? tmpdir(), '/tmp', '/dev/shm', '/run']
+  for (const candidate of candidates) {
+    if (await isReachable(candidate, user !== undefined)) return candidate
+  }
+  throw new MachineStateError({
+    doing: 'save',
+    reason: `no folder that QEMU's user may enter among ${candidates.join(', ')}`,
+  })
+}
+
+/** May we write here, and (with `byOthers`) may everybody pass through each folder above? */
+async function isReachable(folder: string, byOthers: boolean): Promise<boolean> {
+  try {
+    await access(folder, constants.W_OK | constants.X_OK)
+    for (let path = await realpath(folder); byOthers; path = dirname(path)) {
+      const { mode } = await stat(path)
+      if ((mode & constants.S_IXOTH) === 0) return false
+      if (path === dirname(path)) break
+    }
+    return true
+  } catch {
+    return false
   }
 }
 
