@@ -69,16 +69,19 @@ export class ActiveVm {
         ...(config.compression && { compression: config.compression }),
       },
     )
-    this.#dialer = new PeerDialer({
-      channels: deps.channels,
-      clock,
-      purpose: `ram/${config.vm}/${lease.epoch}`,
-      signal: this.#stopping.signal,
-      isAttached: (peer) => this.#primary.backups().some(({ id }) => id === peer),
-      attach: (channel) => {
-        this.#primary.attach(channel)
+    this.#dialer = new PeerDialer(
+      {
+        channels: deps.channels,
+        clock,
+        purpose: `ram/${config.vm}/${lease.epoch}`,
+        signal: this.#stopping.signal,
+        isAttached: (peer) => this.#primary.backups().some(({ id }) => id === peer),
+        attach: (channel) => {
+          this.#primary.attach(channel)
+        },
       },
-    })
+      config.peers,
+    )
   }
 
   /** Settles when this VM does not run here any more: with the reason, or nothing after `stop`. */
@@ -114,7 +117,7 @@ export class ActiveVm {
       // Of a QEMU that is gone its exit tells more.
       if (!(error instanceof QmpLostError)) this.#fail(error)
     })
-    this.#dialer.setPeers(this.#config.peers)
+    this.#dialer.start()
   }
 
   #listenToMachine(): void {

@@ -184,6 +184,19 @@ describe('an active', () => {
     world.checkOutput()
   })
 
+  it('takes peers that are named while it starts', async () => {
+    const world = await makeRoleWorld()
+    const backup = await world.backup('b')
+    const active = await world.node('a')
+    active.onEvent = (name) => {
+      // The machine is up, and no channel can be attached yet.
+      if (name === 'machine') setImmediate(() => active.host.setPeers([backup.id]))
+      if (name === 'tracker') active.onEvent = () => {}
+    }
+    await active.host.startActive()
+    await active.protectedBy('b')
+  })
+
   it('says that the guest restarted, and goes on', async () => {
     const world = await makeRoleWorld()
     const { active } = await world.pair()

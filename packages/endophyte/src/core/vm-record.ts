@@ -43,10 +43,12 @@ function isVmRecord(value: unknown): value is VmRecord {
     (state === 'running' || state === 'stopped') &&
     Array.isArray(inSync) &&
     inSync.length <= IN_SYNC_MAX &&
-    inSync.every((id) => typeof id === 'string' && id.length <= NODE_ID_CHARS_MAX)
+    inSync.every((id) => typeof id === 'string' && id.length <= NODE_ID_CHARS_MAX) &&
+    new Set(inSync).size === inSync.length
   )
 }
 
+/** The same ids in any order; neither has one twice. */
 export function sameMembers(one: readonly NodeId[], other: readonly NodeId[]): boolean {
   return one.length === other.length && one.every((id) => other.includes(id))
 }
