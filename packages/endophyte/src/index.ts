@@ -46,14 +46,26 @@ export type { QmpVersion } from './core/qmp-session.ts'
 export type { QemuVersion } from './core/qemu-probe.ts'
 export { connectQmp, type QmpClient, type QmpClientDeps } from './qmp/client.ts'
 export type {
+  QmpCommand,
   QmpCommandName,
   QmpCommands,
   QmpEvents,
   QmpExecuteArguments,
+  QmpGuestCause,
+  QmpMigration,
+  QmpMigrationParameters,
   QmpPipelineCommand,
   QmpPipelineReturns,
+  QmpRunState,
 } from './qmp/commands.ts'
-export type { QemuSpawner } from './qemu/spawner.ts'
+export type {
+  QemuDescriptor,
+  QemuExit,
+  QemuProcess,
+  QemuSpawner,
+  QemuSpawnOptions,
+  QemuUser,
+} from './qemu/spawner.ts'
 export {
   type AcceleratorProbe,
   type AcceleratorProbeInit,

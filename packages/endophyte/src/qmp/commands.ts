@@ -48,7 +48,7 @@ export interface QmpMigrationParameters {
 }
 
 /** A command: what it takes and what it gives. */
-interface Command<Arguments extends object | undefined, Returns> {
+export interface QmpCommand<Arguments extends object | undefined, Returns> {
   readonly arguments: Arguments
   readonly returns: Returns
 }
@@ -56,16 +56,16 @@ type Nothing = Readonly<Record<string, never>>
 
 /** The commands that this package uses (QEMU, qapi/*.json; all there since 7.2 at least). */
 export interface QmpCommands {
-  readonly qmp_capabilities: Command<undefined, Nothing>
-  readonly 'query-version': Command<
+  readonly qmp_capabilities: QmpCommand<undefined, Nothing>
+  readonly 'query-version': QmpCommand<
     undefined,
     {
       readonly qemu: Omit<QmpVersion, 'package'>
       readonly package: string
     }
   >
-  readonly 'query-commands': Command<undefined, readonly { readonly name: string }[]>
-  readonly 'query-machines': Command<
+  readonly 'query-commands': QmpCommand<undefined, readonly { readonly name: string }[]>
+  readonly 'query-machines': QmpCommand<
     undefined,
     readonly {
       readonly name: string
@@ -73,53 +73,53 @@ export interface QmpCommands {
       readonly 'is-default'?: boolean
     }[]
   >
-  readonly 'query-status': Command<
+  readonly 'query-status': QmpCommand<
     undefined,
     {
       readonly running: boolean
       readonly status: QmpRunState
     }
   >
-  readonly 'query-kvm': Command<undefined, { readonly enabled: boolean; readonly present: boolean }>
-  readonly 'query-cpus-fast': Command<
+  readonly 'query-kvm': QmpCommand<undefined, { readonly enabled: boolean; readonly present: boolean }>
+  readonly 'query-cpus-fast': QmpCommand<
     undefined,
     readonly {
       readonly 'cpu-index': number
       readonly 'thread-id': number
     }[]
   >
-  readonly 'query-memory-devices': Command<undefined, readonly object[]>
-  readonly stop: Command<undefined, Nothing>
-  readonly cont: Command<undefined, Nothing>
-  readonly quit: Command<undefined, Nothing>
-  readonly system_reset: Command<undefined, Nothing>
-  readonly system_powerdown: Command<undefined, Nothing>
-  readonly 'xen-save-devices-state': Command<
+  readonly 'query-memory-devices': QmpCommand<undefined, readonly object[]>
+  readonly stop: QmpCommand<undefined, Nothing>
+  readonly cont: QmpCommand<undefined, Nothing>
+  readonly quit: QmpCommand<undefined, Nothing>
+  readonly system_reset: QmpCommand<undefined, Nothing>
+  readonly system_powerdown: QmpCommand<undefined, Nothing>
+  readonly 'xen-save-devices-state': QmpCommand<
     {
       readonly filename: string
       readonly live: boolean
     },
     Nothing
   >
-  readonly migrate: Command<{ readonly uri: string }, Nothing>
-  readonly migrate_cancel: Command<undefined, Nothing>
-  readonly 'migrate-incoming': Command<{ readonly uri: string }, Nothing>
-  readonly 'migrate-set-capabilities': Command<
+  readonly migrate: QmpCommand<{ readonly uri: string }, Nothing>
+  readonly migrate_cancel: QmpCommand<undefined, Nothing>
+  readonly 'migrate-incoming': QmpCommand<{ readonly uri: string }, Nothing>
+  readonly 'migrate-set-capabilities': QmpCommand<
     {
       readonly capabilities: readonly { readonly capability: string; readonly state: boolean }[]
     },
     Nothing
   >
-  readonly 'query-migrate-capabilities': Command<
+  readonly 'query-migrate-capabilities': QmpCommand<
     undefined,
     readonly {
       readonly capability: string
       readonly state: boolean
     }[]
   >
-  readonly 'migrate-set-parameters': Command<QmpMigrationParameters, Nothing>
-  readonly 'query-migrate-parameters': Command<undefined, QmpMigrationParameters>
-  readonly 'query-migrate': Command<undefined, QmpMigration>
+  readonly 'migrate-set-parameters': QmpCommand<QmpMigrationParameters, Nothing>
+  readonly 'query-migrate-parameters': QmpCommand<undefined, QmpMigrationParameters>
+  readonly 'query-migrate': QmpCommand<undefined, QmpMigration>
 }
 
 export type QmpCommandName = keyof QmpCommands & string
