@@ -5,7 +5,7 @@
 import { addDiffering, pageSetBytes } from '../src/core/page-set.ts'
 
 export const PAGES = 64
-export const PAGE_VALUES = 256
+const PAGE_VALUES = 256
 /** Pages in one chunk: few, so that epochs have several. */
 const RECORDS_MAX = 6
 const RECORD_BYTES = 3
@@ -36,10 +36,9 @@ function mix(number: bigint): bigint {
   return hash ^ (hash >> 31n)
 }
 
-export const pageHash = (page: number, value: number): bigint =>
-  HASHES[page * PAGE_VALUES + value] ?? 0n
+const pageHash = (page: number, value: number): bigint => HASHES[page * PAGE_VALUES + value] ?? 0n
 
-export function rootOf(image: Uint8Array): bigint {
+function rootOf(image: Uint8Array): bigint {
   let root = 0n
   for (let page = 0; page < PAGES; page++) root += pageHash(page, image[page] ?? 0)
   return BigInt.asUintN(64, root)

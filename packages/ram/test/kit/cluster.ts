@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import type { BulkChannel, NodeId } from '@mycelium/interface'
+import type { NodeId } from '@mycelium/interface'
 import { createMemoryChannelPair, type MemoryChannelPair } from '@mycelium/interface/testing'
 import {
   type Acknowledgement,
@@ -131,5 +131,3 @@ export function stampPages(region: Region, first: number, count: number, round =
     new DataView(region.buffer.buffer, at).setUint32(0, page ^ (round << 20), true)
   }
 }
-
-export type { BulkChannel }

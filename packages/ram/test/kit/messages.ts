@@ -14,7 +14,7 @@ export const PAGE = 4096
 export const REGION_BYTES: number = 64 * PAGE
 export const ADDRESS: Address = { fencing: 7n, counter: 12, region: 0x1234_5678_9abc_def0n }
 export const VERSION: Version = { name: { fencing: 6n, counter: 11 }, root: 0xfeed_beefn }
-export const FULL: Attachment = { kind: 'full', bytes: Uint8Array.of(1, 2, 3) }
+const FULL: Attachment = { kind: 'full', bytes: Uint8Array.of(1, 2, 3) }
 
 /** Encodes any message: `chunk` and `fill` as the shell does, around their payload. */
 export function encodeAny(message: RamMessage, hash: Hasher): Uint8Array {
