@@ -11,13 +11,20 @@ const REDRAW_MS = 100
 
 /** Lines of progress: one that is redrawn on a terminal, some of many elsewhere. */
 export class LiveView {
-  readonly #context: CommandContext
+  readonly #context: Pick<CommandContext, 'isLive' | 'progress'>
   #drawnAt = -Infinity
   #epochs = 0
   #isOpen = false
 
-  constructor(context: CommandContext) {
+  readonly #write: (text: string) => unknown
+
+  /** @param write - to the terminal, if `context` says that somebody is looking */
+  constructor(
+    context: Pick<CommandContext, 'isLive' | 'progress'>,
+    write: (text: string) => unknown = (text) => process.stdout.write(text),
+  ) {
     this.#context = context
+    this.#write = write
   }
 
   /** A line that stays. */
@@ -26,7 +33,7 @@ export class LiveView {
     this.#context.progress(line)
   }
 
-  epoch(host: HostProcess, epoch: EpochReport): void {
+  epoch(host: Pick<HostProcess, 'id' | 'lastTick'>, epoch: EpochReport): void {
     this.#epochs++
     const now = epoch.startedAt
     const elapsedMs = now - this.#drawnAt
@@ -41,7 +48,7 @@ export class LiveView {
       `tick ${host.lastTick?.tick ?? '-'}`
     if (this.#context.isLive) {
       this.#isOpen = true
-      process.stdout.write(`\r\x1b[2K${line}`)
+      this.#write(`\r\x1b[2K${line}`)
     } else {
       this.#context.progress(line)
     }
@@ -53,7 +60,7 @@ export class LiveView {
   }
 
   #clear(): void {
-    if (this.#isOpen) process.stdout.write('\r\x1b[2K')
+    if (this.#isOpen) this.#write('\r\x1b[2K')
     this.#isOpen = false
   }
 }
