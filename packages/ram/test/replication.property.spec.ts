@@ -280,8 +280,14 @@ describe('stopping at any moment', () => {
     await bringInSync({ primary })
     pair.suspend()
     const { acknowledged } = await primary.checkpoint()
+    const { lastAcknowledged } = primary.stats()
+    const events: unknown[] = []
+    primary.addEventListener('acknowledged', ({ detail }) => events.push(detail))
     await primary.stop()
     expect(pair.opener.state).toBe('closed')
+    // Nobody has said that it holds the epoch, so that nothing may be shown for it.
+    expect(events).toEqual([])
+    expect(primary.stats().lastAcknowledged).toEqual(lastAcknowledged)
     await expect(acknowledged).rejects.toMatchObject({ code: 'ERR_RAM_CLOSED' })
   })
 })
