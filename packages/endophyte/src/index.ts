@@ -58,13 +58,14 @@ export type {
   QmpPipelineReturns,
   QmpRunState,
 } from './qmp/commands.ts'
-export type {
-  QemuDescriptor,
-  QemuExit,
-  QemuProcess,
-  QemuSpawner,
-  QemuSpawnOptions,
-  QemuUser,
+export {
+  createDirectSpawner,
+  type QemuDescriptor,
+  type QemuExit,
+  type QemuProcess,
+  type QemuSpawner,
+  type QemuSpawnOptions,
+  type QemuUser,
 } from './qemu/spawner.ts'
 export {
   type AcceleratorProbe,

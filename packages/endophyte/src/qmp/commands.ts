@@ -80,7 +80,10 @@ export interface QmpCommands {
       readonly status: QmpRunState
     }
   >
-  readonly 'query-kvm': QmpCommand<undefined, { readonly enabled: boolean; readonly present: boolean }>
+  readonly 'query-kvm': QmpCommand<
+    undefined,
+    { readonly enabled: boolean; readonly present: boolean }
+  >
   readonly 'query-cpus-fast': QmpCommand<
     undefined,
     readonly {
