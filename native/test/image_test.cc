@@ -1,10 +1,7 @@
 #include "core/image.h"
 
 #include <fcntl.h>
-#include <sched.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -17,6 +14,7 @@
 #include "harness.h"
 #include "page_codec_reference.h"
 #include "replica.h"
+#include "small_tmpfs.h"
 
 using namespace mycelium;
 using harness::ContentOf;
@@ -377,11 +375,7 @@ TEST("image: damaged chunks that are accepted give exactly the pages they say") 
   }
 }
 
-// A tmpfs of 8 pages, in a mount namespace of its own. Gives the exit code of the child.
-constexpr int kNoNamespace = 77;
-
 void ApplyWithoutRoom() {
-  CHECK_EQ(chdir("/dev/shm"), 0);
   const int fd = open("ram", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   CHECK(fd >= 0);
   CHECK_EQ(ftruncate(fd, static_cast<off_t>(kPages * kPageBytes)), 0);
@@ -406,43 +400,8 @@ void ApplyWithoutRoom() {
   CHECK_EQ(memory->data()[4 * kPageBytes], 1);
 }
 
-bool WriteFile(const char* path, const std::string& text) {
-  const int fd = open(path, O_WRONLY | O_CLOEXEC);
-  if (fd < 0) return false;
-  const bool is_written = write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size());
-  close(fd);
-  return is_written;
-}
-
-int RunWithoutRoom() {
-  const std::string users = "0 " + std::to_string(getuid()) + " 1";
-  const std::string groups = "0 " + std::to_string(getgid()) + " 1";
-  const std::string size = "size=" + std::to_string(8 * sysconf(_SC_PAGESIZE));
-  if (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0 || !WriteFile("/proc/self/uid_map", users) ||
-      !WriteFile("/proc/self/setgroups", "deny") || !WriteFile("/proc/self/gid_map", groups) ||
-      mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
-      mount("none", "/dev/shm", "tmpfs", 0, size.c_str()) != 0) {
-    return kNoNamespace;
-  }
-  try {
-    ApplyWithoutRoom();
-    return 0;
-  } catch (const std::exception& error) {
-    std::printf("# %s\n", error.what());
-    std::fflush(stdout);
-    return 1;
-  }
-}
-
 TEST("image: a file system without room says so before anything is applied") {
-  const pid_t child = fork();
-  CHECK(child >= 0);
-  if (child == 0) _exit(RunWithoutRoom());
-  int status = 0;
-  CHECK_EQ(waitpid(child, &status, 0), child);
-  CHECK(WIFEXITED(status));  // not by SIGBUS
-  if (WEXITSTATUS(status) == kNoNamespace) SKIP("no mount namespace can be made here");
-  CHECK_EQ(WEXITSTATUS(status), 0);
+  harness::RunInSmallTmpfs(ApplyWithoutRoom);
 }
 
 }  // namespace

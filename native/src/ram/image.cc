@@ -26,6 +26,10 @@ Napi::Value CountToJs(Napi::Env env, size_t count) {
   return Napi::Number::New(env, static_cast<double>(count));
 }
 
+void RootToJs(Napi::Env env, Napi::Object& out, const Outcome& outcome) {
+  out.Set("root", Napi::BigInt::New(env, outcome.root));
+}
+
 }  // namespace
 
 ImageObject::ImageObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<ImageObject>(info) {
@@ -79,7 +83,8 @@ std::shared_ptr<ImageObject::Payload> ImageObject::TakePayload(const Napi::Uint8
   return payload_;
 }
 
-Napi::Value ImageObject::Stage(const Napi::CallbackInfo& info) {
+template <typename Take, typename Convert>
+Napi::Value ImageObject::RunPayload(const Napi::CallbackInfo& info, Take take, Convert convert) {
   const Napi::Uint8Array bytes = ReadBytes(info[0], "payload");
   const uint64_t checksum = ReadU64(info[1], "checksum");
   if (bytes.ByteLength() > kChunkBytesMax) {
@@ -89,20 +94,35 @@ Napi::Value ImageObject::Stage(const Napi::CallbackInfo& info) {
   }
   return Run(
       info.Env(),
-      [payload = TakePayload(bytes), checksum](Image& core) {
-        return core.Stage(*payload, checksum);
+      [payload = TakePayload(bytes), checksum, take](Image& core) {
+        return take(core, *payload, checksum);
+      },
+      std::move(convert));
+}
+
+Napi::Value ImageObject::Stage(const Napi::CallbackInfo& info) {
+  return RunPayload(
+      info,
+      [](Image& core, const Payload& payload, uint64_t checksum) {
+        return core.Stage(payload, checksum);
       },
       [](Napi::Env, Napi::Object&, const Outcome&) {});
+}
+
+Napi::Value ImageObject::Fill(const Napi::CallbackInfo& info) {
+  return RunPayload(
+      info,
+      [](Image& core, const Payload& payload, uint64_t checksum) {
+        return core.Fill(payload, checksum);
+      },
+      RootToJs);
 }
 
 Napi::Value ImageObject::Apply(const Napi::CallbackInfo& info) {
   std::optional<uint64_t> root;
   if (!info[0].IsUndefined()) root = ReadU64(info[0], "root");
   return Run(
-      info.Env(), [root](Image& core) { return core.Apply(root); },
-      [](Napi::Env env, Napi::Object& out, const Outcome& outcome) {
-        out.Set("root", Napi::BigInt::New(env, outcome.root));
-      });
+      info.Env(), [root](Image& core) { return core.Apply(root); }, RootToJs);
 }
 
 void ImageObject::Discard(const Napi::CallbackInfo& info) {
@@ -129,6 +149,7 @@ void InitImage(Napi::Env env, Napi::Object exports) {
           ImageObject::InstanceAccessor<&ImageObject::Root>("root"),
           ImageObject::InstanceAccessor<&ImageObject::StagedPages>("stagedPages"),
           ImageObject::InstanceMethod<&ImageObject::Stage>("stage"),
+          ImageObject::InstanceMethod<&ImageObject::Fill>("fill"),
           ImageObject::InstanceMethod<&ImageObject::Apply>("apply"),
           ImageObject::InstanceMethod<&ImageObject::Discard>("discard"),
           ImageObject::InstanceMethod<&ImageObject::Hashes>("hashes"),

@@ -26,13 +26,16 @@ class ImageObject : public Napi::ObjectWrap<ImageObject> {
     uint64_t root = 0;
     size_t staged_pages = 0;
   };
-  // What `stage` copies to, used again: fresh memory costs more than the copy. Belongs to the call
-  // at work while there is one.
+  // What `stage` and `fill` copy to, used again: fresh memory costs more than the copy. Belongs to
+  // the call at work while there is one.
   using Payload = std::vector<uint8_t>;
   std::shared_ptr<Payload> TakePayload(const Napi::Uint8Array& bytes);
 
   friend void InitImage(Napi::Env env, Napi::Object exports);
 
+  // Starts `take(image, payload, checksum)` with the arguments of the call.
+  template <typename Take, typename Convert>
+  Napi::Value RunPayload(const Napi::CallbackInfo& info, Take take, Convert convert);
   template <typename Work, typename Convert>
   Napi::Value Run(Napi::Env env, Work work, Convert convert);
   Image& RequireIdle(Napi::Env env) const;
@@ -40,6 +43,7 @@ class ImageObject : public Napi::ObjectWrap<ImageObject> {
   Napi::Value Root(const Napi::CallbackInfo& info);
   Napi::Value StagedPages(const Napi::CallbackInfo& info);
   Napi::Value Stage(const Napi::CallbackInfo& info);
+  Napi::Value Fill(const Napi::CallbackInfo& info);
   Napi::Value Apply(const Napi::CallbackInfo& info);
   void Discard(const Napi::CallbackInfo& info);
   Napi::Value Hashes(const Napi::CallbackInfo& info);

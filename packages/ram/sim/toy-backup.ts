@@ -149,8 +149,10 @@ export class ToyBackup extends Process {
         yield this.work()
         if (toyHash(effect.payload) !== effect.checksum) throw new ToyError('ERR_RAM_FRAME', 'sum')
         return this.#memory.stage(effect.payload)
-      case 'apply-fill':
+      case 'fill':
         yield this.work()
+        if (toyHash(effect.payload) !== effect.checksum) throw new ToyError('ERR_RAM_FRAME', 'sum')
+        this.#memory.stage(effect.payload)
         this.world.judge.serves(this.books, this.#core.fencing)
         return this.#memory.apply()
       case 'apply':

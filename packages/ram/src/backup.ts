@@ -181,8 +181,8 @@ export class BackupReplica extends TypedEventEmitter<Events> implements RamBacku
       case 'stage':
         await native(() => this.#image.stage(effect.payload, effect.checksum))
         return
-      case 'apply-fill':
-        await native(() => this.#image.apply())
+      case 'fill':
+        await native(() => this.#image.fill(effect.payload, effect.checksum))
         return
       case 'apply':
         return await this.#apply(effect)

@@ -121,6 +121,7 @@ describe('the addon', () => {
     'encodeShadow',
     'stage',
     'apply',
+    'fill',
     'close',
   ]
   it.each(stages)('lets the process exit at stage %s', async (stage) => {

@@ -45,6 +45,27 @@ describe('the native image', () => {
     expect(image.stagedPages).toBe(0)
   })
 
+  it('is filled at once with complete pages, if nothing is staged', async () => {
+    const { image, imageBytes, bytes, source, addon } = replica
+    const encoding = await source.encodeShadow(source.shadowPages(), OPTIONS)
+    const complete = encoding.chunk as EncodedChunk
+    const pages = complete.bytes.subarray(addon.chunkHeadBytes)
+    await stageChunk(replica, chunk)
+    const order = { code: 'ERR_RAM_ORDER' }
+    await expect(image.fill(pages, complete.checksum)).rejects.toMatchObject(order)
+    expect(image.stagedPages).toBe(1)
+    image.discard()
+    const damaged = { code: 'ERR_RAM_CHUNK' }
+    await expect(image.fill(pages, complete.checksum ^ 1n)).rejects.toMatchObject(damaged)
+    expect(isUntouched()).toBe(true)
+    const copy = Uint8Array.from(pages)
+    const filled = image.fill(copy, complete.checksum)
+    copy.fill(255)
+    expect(await filled).toEqual({ root, pages: 1 })
+    expect(image.root).toBe(root)
+    expect(Buffer.compare(imageBytes, bytes)).toBe(0)
+  })
+
   it('changes nothing when the root would be another', async () => {
     const { image } = replica
     await stageChunk(replica, chunk)
@@ -128,6 +149,7 @@ describe('the native image', () => {
     const code = 'ERR_RAM_CLOSED'
     await expect(image.apply()).rejects.toMatchObject({ code })
     await expect(image.stage(payload, chunk.checksum)).rejects.toMatchObject({ code })
+    await expect(image.fill(payload, chunk.checksum)).rejects.toMatchObject({ code })
     expect(() => image.discard()).toThrow(expect.objectContaining({ code }))
     expect(() => image.hashes()).toThrow(expect.objectContaining({ code }))
   })
@@ -139,15 +161,18 @@ describe('the native image', () => {
     }
     for (const bytes of [undefined, 'x', [1], new Uint16Array(2), payload.buffer]) {
       expect(() => image.stage(bytes as never, 0n)).toThrow(TypeError)
+      expect(() => image.fill(bytes as never, 0n)).toThrow(TypeError)
     }
     for (const number of [undefined, 1, '1', null]) {
       expect(() => image.stage(payload, number as never)).toThrow(TypeError)
+      expect(() => image.fill(payload, number as never)).toThrow(TypeError)
     }
     for (const number of [1, '1', null]) {
       expect(() => image.apply(number as never)).toThrow(TypeError)
     }
     for (const number of [-1n, 2n ** 64n]) {
       expect(() => image.stage(payload, number)).toThrow(RangeError)
+      expect(() => image.fill(payload, number)).toThrow(RangeError)
       expect(() => image.apply(number)).toThrow(RangeError)
     }
   })

@@ -27,8 +27,8 @@ export type BackupEffect =
   | { readonly type: 'hello'; readonly applied?: Version }
   | { readonly type: 'send-hashes' }
   | { readonly type: 'stage'; readonly payload: Uint8Array; readonly checksum: bigint }
-  /** Apply what is staged, at once and without a check of the whole. */
-  | { readonly type: 'apply-fill' }
+  /** Write these pages, at once and without a check of the whole. Nothing is staged. */
+  | { readonly type: 'fill'; readonly payload: Uint8Array; readonly checksum: bigint }
   /** Apply what is staged, whole or not at all; answer with `applied` or `failed`. */
   | {
       readonly type: 'apply'
@@ -116,10 +116,7 @@ export class BackupCore {
         if (this.#mode === undefined || this.#mode === 'resume' || this.#building !== undefined) {
           return this.#refuseError(new OrderError('a fill was not announced'))
         }
-        return [
-          { type: 'stage', payload: message.payload, checksum: message.checksum },
-          { type: 'apply-fill' },
-        ]
+        return [{ type: 'fill', payload: message.payload, checksum: message.checksum }]
       case 'chunk':
         return this.#chunk(message)
       case 'hashes':

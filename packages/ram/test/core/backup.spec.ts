@@ -56,7 +56,7 @@ describe('an epoch', () => {
   it('is staged, applied, handed over and acknowledged, in this order', () => {
     const core = make()
     expect(types(receive(core, offer('fill')))).toEqual(['discard'])
-    expect(types(receive(core, pages('fill')))).toEqual(['stage', 'apply-fill'])
+    expect(types(receive(core, pages('fill')))).toEqual(['fill'])
     expect(types(receive(core, pages('chunk', 0)))).toEqual(['stage'])
     expect(types(receive(core, pages('chunk', 1)))).toEqual(['stage'])
     expect(core.applied).toBeUndefined()

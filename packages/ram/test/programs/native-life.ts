@@ -38,8 +38,12 @@ async function runStage(stage: string): Promise<void> {
   const staged = Promise.all(chunks.slice(0, 1).map((chunk) => stageChunk(replica, chunk)))
   if (stage === 'stage') return
   await staged
-  void image.apply()
+  const applied = image.apply()
   if (stage === 'apply') return
+  await applied
+  const { chunk } = await shadow
+  if (chunk !== undefined) void image.fill(chunk.bytes.subarray(64), chunk.checksum)
+  if (stage === 'fill') return
   source.close()
   image.close()
   if (stage !== 'close') throw new RangeError(`stage ${stage}`)
