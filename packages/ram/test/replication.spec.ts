@@ -1,7 +1,5 @@
-import { fstatSync } from 'node:fs'
-import type { NodeId } from '@mycelium/interface'
 import { afterEach, describe, expect, it } from 'vitest'
-import type { AppliedEpoch, EpochAttachment, Version } from '../src/index.ts'
+import type { AppliedEpoch, EpochAttachment } from '../src/index.ts'
 import { createPrimary, createBoottimeClock, JOIN_PAGES_MAX } from '../src/index.ts'
 import {
   type BackupSide,
@@ -106,7 +104,7 @@ describe('a backup', () => {
     })
     await connect(side, late)
     for (let round = 0; !seen.has('in-sync'); round++) {
-      stampPages(side.region, round * 7, 20, round)
+      stampPages(side.region, (round * 7) % JOIN_PAGES_MAX, 20, round)
       expect((await replicate(side)).by).toContain('early')
     }
     expect([...seen]).toEqual(['greeting', 'filling', 'joining', 'in-sync'])
@@ -200,6 +198,49 @@ describe('a backup that returns', () => {
   })
 })
 
+describe('a loss', () => {
+  it('is told before the epoch counts as acknowledged without that backup', async () => {
+    const side = await primaryOf(BYTES)
+    const other = backupOf('b', BYTES)
+    const pair = await connect(side, other)
+    await bringInSync(side)
+    const events: string[] = []
+    side.primary.addEventListener('backup:lost', () => events.push('lost'))
+    side.primary.addEventListener('acknowledged', ({ detail }) => {
+      events.push(`acknowledged by ${detail.by.length}`)
+    })
+    pair.suspend()
+    const { acknowledged } = await side.primary.checkpoint()
+    pair.lose()
+    await acknowledged
+    expect(events).toEqual(['lost', 'acknowledged by 0'])
+  })
+
+  it('ends the work for its channel, and not that for the channel that follows', async () => {
+    const side = await primaryOf(LARGE)
+    const other = backupOf('b', LARGE)
+    const room = 2.5 * 2 ** 20
+    const pair = await connect(side, other, room)
+    await bringInSync(side)
+    const lost: unknown[] = []
+    side.primary.addEventListener('backup:lost', ({ detail }) => {
+      // Within the event: what still waits for room in the old channel fails after it.
+      if (lost.push(detail) === 1) void connect(side, other)
+    })
+    stampPages(side.region, 0, JOIN_PAGES_MAX)
+    pair.suspend()
+    const sealing = side.primary.checkpoint()
+    while (pair.opener.stats().acceptedBytes < room / 2) {
+      await new Promise((done) => setImmediate(done))
+    }
+    pair.lose()
+    await sealing
+    await bringInSync(side)
+    expect(lost).toHaveLength(1)
+    await expectSame(side, other)
+  })
+})
+
 describe('what travels beside the pages', () => {
   const full = Uint8Array.of(1, 2)
   const difference = Uint8Array.of(9)
@@ -273,141 +314,6 @@ describe('what travels beside the pages', () => {
     expect(taken.at(-1)?.attachment).toEqual({ kind: 'full', bytes: full })
     await expectSame(side, other)
   })
-})
-
-describe('a promotion', () => {
-  it('gives the last epoch, and drops what was on its way', async () => {
-    const side = await primaryOf(BYTES)
-    const other = backupOf('b', BYTES)
-    await connect(side, other)
-    await bringInSync(side)
-    stampPages(side.region, 0, 30)
-    const { name } = await replicate(side)
-    const moment = side.region.buffer.slice()
-    stampPages(side.region, 0, 256, 7)
-    await side.primary.checkpoint()
-    const version = await other.backup.promote()
-    const isNext = version.name.counter === name.counter + 1
-    const image = isNext ? side.region.buffer : moment
-    expect(firstDifference(image, other.region.buffer)).toBeUndefined()
-    expect(Buffer.compare(other.backup.hashes(), await other.region.hashPages())).toBe(0)
-    await expect(other.backup.promote()).rejects.toMatchObject({ code: 'ERR_RAM_CLOSED' })
-    await expect(other.backup.attach(channelPair('b').acceptor)).rejects.toMatchObject({
-      code: 'ERR_RAM_CLOSED',
-    })
-  })
-
-  it('is impossible without an epoch, at once and while it fills', async () => {
-    const fresh = backupOf('b', BYTES)
-    await expect(fresh.backup.promote()).rejects.toMatchObject({ code: 'ERR_RAM_NOT_PROMOTABLE' })
-    const side = await primaryOf(LARGE)
-    stampPages(side.region, 0, 2 * JOIN_PAGES_MAX)
-    await side.primary.precopy()
-    const other = backupOf('c', LARGE)
-    await connect(side, other)
-    await expect(other.backup.promote()).rejects.toMatchObject({ code: 'ERR_RAM_NOT_PROMOTABLE' })
-  })
-
-  it('makes a primary whose backups refuse the old one', async () => {
-    const side = await primaryOf(BYTES)
-    stampPages(side.region, 0, 200)
-    const heir = backupOf('heir', BYTES)
-    const other = backupOf('other', BYTES)
-    for (const backup of [heir, other]) await connect(side, backup)
-    await bringInSync(side)
-    await heir.backup.promote()
-    const next = await primaryOf(heir.region, { fencing: 2n })
-    await connect(next, other)
-    await bringInSync(next)
-    stampPages(next.region, 3, 1, 5)
-    await replicate(next)
-    expect(other.backup.fencing).toBe(2n)
-    const held = other.region.buffer.slice()
-    if (side.primary.backups().some(({ id }) => id === other.id))
-      await side.primary.detach(other.id)
-    const lost = nextEvent<{ id: NodeId; reason: Error }>(side.primary, 'backup:lost')
-    await connect(side, other)
-    expect((await lost).reason).toMatchObject({
-      code: 'ERR_RAM_REFUSED',
-      remoteCode: 'ERR_RAM_FENCED',
-    })
-    expect(firstDifference(held, other.region.buffer)).toBeUndefined()
-    expect(other.backup.applied).toMatchObject({ name: { fencing: 2n } } satisfies {
-      name: Partial<Version['name']>
-    })
-  })
-})
-
-const TIERS = ['async', 'sync', 'hash', 'shadow'] as const
-/** Tiers that do not work on this machine, and why. */
-const missing = new Map<string, string>()
-for (const tier of TIERS) {
-  await startPrimary(PAGE * 16, { tier }).then(
-    (side) => side[Symbol.asyncDispose](),
-    (error: Error) => missing.set(tier, error.message),
-  )
-}
-
-describe('every way', () => {
-  for (const tier of TIERS) {
-    const reason = missing.get(tier)
-    if (reason !== undefined) it.skip(`of tracking by ${tier}: ${reason}`, () => {})
-    else
-      for (const compression of ['none', 'lz4', 'zstd'] as const) {
-        it(`of tracking and compressing replicates: ${tier}, ${compression}`, async () => {
-          const side = await primaryOf(BYTES, { tier, compression })
-          expect(side.primary.tracker).toEqual({ tier, rejected: [] })
-          const other = backupOf('b', BYTES)
-          stampPages(side.region, 0, 256)
-          await connect(side, other)
-          await bringInSync(side)
-          for (let round = 0; round < 5; round++) {
-            stampPages(side.region, round * 40, 30, round)
-            side.region.buffer.fill(0, round * 8 * PAGE, (round * 8 + 3) * PAGE)
-            await replicate(side)
-            await expectSame(side, other)
-          }
-        })
-      }
-  }
-})
-
-describe('scrubbing', () => {
-  it('finds pages of a backup that changed by themselves', async () => {
-    const side = await primaryOf(BYTES)
-    const other = backupOf('b', BYTES)
-    stampPages(side.region, 0, 100)
-    await connect(side, other)
-    await bringInSync(side)
-    const scrub = async (): Promise<number | undefined> => {
-      const epoch = await side.primary.beginEpoch()
-      await epoch.capture()
-      await epoch.hash()
-      const { acknowledged } = await epoch.seal()
-      return (await acknowledged).mismatchPages
-    }
-    expect(await scrub()).toBe(0)
-    other.region.buffer[50 * PAGE + 7] = 1
-    other.region.buffer[200 * PAGE] = 1
-    expect(await scrub()).toBe(2)
-  })
-})
-
-it('copies nothing of a sparse gibibyte but what holds something', async () => {
-  const bytes = 2 ** 30
-  const side = await primaryOf(bytes)
-  const other = backupOf('b', bytes)
-  stampPages(side.region, 100_000, 3)
-  await connect(side, other)
-  await bringInSync(side)
-  stampPages(side.region, 200_000, 3)
-  await replicate(side)
-  for (const { region } of [side, other]) {
-    const usedBytes = fstatSync(region.fd).blocks * 512
-    expect(usedBytes).toBeGreaterThanOrEqual(6 * PAGE)
-    expect(usedBytes).toBeLessThan(64 * PAGE)
-  }
-  expect(Buffer.compare(await side.region.hashPages(), other.backup.hashes())).toBe(0)
 })
 
 it('takes a primary that is not started for none', async () => {
