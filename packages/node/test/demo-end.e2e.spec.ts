@@ -1,54 +1,14 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { chmodSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { afterEach, describe, expect, it } from 'vitest'
+import { familyOf, type Process, survivors } from './process-family.ts'
 
 const root = fileURLToPath(new URL('../../..', import.meta.url))
-
-/** Bound on the end of everything, in milliseconds: an orphan looks for its parent every 250. */
-const END_TIMEOUT_MS = 15_000
-
-/** A process, told from a later one with the same number. */
-interface Process {
-  readonly pid: number
-  readonly parent: number
-  readonly startedAt: string
-  readonly name: string
-  readonly isZombie: boolean
-}
-
-function look(pid: number): Process | undefined {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    const [, name = '', rest = ''] = /^\d+ \((.*)\) (.*)$/s.exec(stat) ?? []
-    const fields = rest.split(' ')
-    const [state, parent] = fields
-    const startedAt = fields[19] ?? ''
-    return { pid, name, parent: Number(parent), startedAt, isZombie: state === 'Z' }
-  } catch {
-    return undefined
-  }
-}
-
-const isAlive = ({ pid, startedAt }: Process): boolean => {
-  const now = look(pid)
-  return now !== undefined && !now.isZombie && now.startedAt === startedAt
-}
-
-/** `pid` and all that descends from it. */
-function familyOf(pid: number): Process[] {
-  const all = readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .flatMap((name) => look(Number(name)) ?? [])
-  const family = all.filter((process) => process.pid === pid)
-  for (const member of family) family.push(...all.filter(({ parent }) => parent === member.pid))
-  return family
-}
 
 const folders: string[] = []
 afterEach(() => {
@@ -89,13 +49,6 @@ async function startDemo(): Promise<Demo> {
   expect(isProtected, said.join('')).toBe(true)
   npm.stdout.resume()
   return { npm, pid, family: familyOf(pid), folder, sharedMemory }
-}
-
-/** Waits until all of them are gone. Returns those that are not. */
-async function survivors(family: readonly Process[]): Promise<string[]> {
-  const deadline = performance.now() + END_TIMEOUT_MS
-  while (family.some(isAlive) && performance.now() < deadline) await delay(50)
-  return family.filter(isAlive).map(({ name, pid }) => `${name} (${pid})`)
 }
 
 const ways: Readonly<Record<string, (demo: Demo) => void>> = {

@@ -29,6 +29,11 @@ export const addDemo: AddCommand = (program, act) => {
       ]),
     )
     .addOption(
+      new Option('--corrupt <tick>', 'when the guest damages a page of its own')
+        .argParser(integer(1))
+        .hideHelp(),
+    )
+    .addOption(
       new Option('--compression <name>', 'of pages on their way').choices(['none', 'lz4', 'zstd']),
     )
     .action(act(runDemo))

@@ -64,7 +64,7 @@ export class Demo implements AsyncDisposable {
     this.#view = new LiveView(deps.context)
     this.#random = options.seed
     const { qemu, accelerator, guest, folder } = deps
-    const { memory, interval, load, workingSet, seed, tier, compression } = options
+    const { memory, interval, load, workingSet, seed, corrupt, tier, compression } = options
     this.#cluster = new Cluster(
       {
         folder,
@@ -82,6 +82,7 @@ export class Demo implements AsyncDisposable {
           pagesPerTick: Math.ceil((load * TICK_MS) / interval),
           tickMs: TICK_MS,
           seed,
+          ...(corrupt !== undefined && { corruptAtTick: corrupt }),
         }),
         memoryBytes: memory * 2 ** 20,
         intervalMs: interval,
@@ -119,7 +120,9 @@ export class Demo implements AsyncDisposable {
       backup = this.#cluster.startHost('backup')
       await this.#protect(active, backup)
     }
-    await this.#replicate(active, this.#options.seconds * 1000)
+    // Of a kill that was not survived nothing runs any more.
+    const isAlive = kills.length === this.#options.kills
+    if (isAlive) await this.#replicate(active, this.#options.seconds * 1000)
     this.#view.end()
     this.#guestErrors = Math.max(this.#guestErrors, active.guestErrors)
     return makeReport({
@@ -252,7 +255,9 @@ export class Demo implements AsyncDisposable {
     )
     await active.exited
     try {
-      const takeover = await backup.until(() => backup.takeover, this.#patience(), 'the takeover')
+      await backup.until(() => backup.takeover ?? backup.refusal, this.#patience(), 'the takeover')
+      const { takeover, refusal } = backup
+      if (takeover === undefined) throw new Error(refusal)
       const ticksAtGrant = userTicks(qemuPid)
       const first = await backup.until(
         () => backup.firstTick,
@@ -260,7 +265,7 @@ export class Demo implements AsyncDisposable {
         'output of the guest',
       )
       await this.#watch(qemuPid, ticksAtGrant)
-      this.#mismatchPages += this.#mismatches(backup, takeover.epoch, takeover.mismatchPages)
+      this.#mismatchPages += this.#mismatches(active, backup, takeover)
       this.#guestErrors = Math.max(this.#guestErrors, active.guestErrors)
       const report: KillReport = {
         detectMs: Math.round(takeover.missedAt - killedAt),
@@ -277,21 +282,26 @@ export class Demo implements AsyncDisposable {
     } catch (error) {
       if (this.#deps.context.signal.aborted || this.#broken.signal.aborted) throw error
       const text = error instanceof Error ? error.message : String(error)
-      this.#failures.push(`kill ${number} was not survived: ${backup.refusal ?? text}`)
+      this.#failures.push(`kill ${number} was not survived: ${text}`)
       return undefined
     }
   }
 
   /** Pages that were wrong when the backup had applied the epoch, and after loading. */
-  #mismatches(backup: HostProcess, epoch: string, afterLoad: number | undefined): number {
+  #mismatches(
+    active: HostProcess,
+    backup: HostProcess,
+    { epoch, mismatchPages: afterLoad }: NonNullable<HostProcess['takeover']>,
+  ): number {
     const applied = backup.lastApplied
     if (applied?.name !== epoch || applied.mismatchPages === undefined) {
       this.#failures.push(`epoch ${epoch} was not compared`)
       return 0
     }
     if (afterLoad === undefined) this.#failures.push('the loaded memory was not compared')
-    // Those of the epoch were counted with its acknowledgement, if that arrived.
-    return afterLoad ?? 0
+    // Those of the epoch were counted with its acknowledgement, if that was heard of.
+    const isCounted = active.lastEpoch?.name === epoch
+    return (isCounted ? 0 : applied.mismatchPages) + (afterLoad ?? 0)
   }
 
   /** The copy that was killed must not gain processor time after the lease has gone elsewhere. */

@@ -17,6 +17,8 @@ export interface DemoOptions {
   readonly seed: number
   /** A file for everything that the hosts tell. */
   readonly log?: string
+  /** Counter at which the guest damages a page of its own: a test of what finds such things. */
+  readonly corrupt?: number
   readonly tier?: TrackerTierName
   readonly compression?: Compression
 }

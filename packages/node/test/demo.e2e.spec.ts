@@ -1,0 +1,206 @@
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { chmodSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { text } from 'node:stream/consumers'
+import { fileURLToPath } from 'node:url'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { familyOf, survivors, withEnvironment } from './process-family.ts'
+
+/** The sources, run as a person runs the bundle: what is covered is what is tested. */
+const PROGRAM = [
+  '--conditions=@mycelium/source',
+  fileURLToPath(new URL('../src/bin.ts', import.meta.url)),
+]
+
+/** A guest that boots quickly and is small. */
+const SMALL = ['--memory', '96', '--working-set', '8', '--load', '200', '--seconds', '1']
+
+interface Run {
+  readonly child: ChildProcess & { readonly pid: number }
+  readonly stdout: Promise<string>
+  /** Lines of progress so far. */
+  readonly progress: string[]
+  /** Where the demo makes its own folder. */
+  readonly folder: string
+  readonly sharedMemory: readonly string[]
+  /** Waits for a line of progress that matches. */
+  until(pattern: RegExp): Promise<void>
+  /** Exit code or signal. */
+  end(): Promise<number | string>
+}
+
+/** `mycelium demo -o json`, ended with the test. */
+function demo(...args: string[]): Run {
+  const folder = mkdtempSync(join(tmpdir(), 'demo-e2e-'))
+  chmodSync(folder, 0o711) // started by root, QEMU runs as somebody else
+  const sharedMemory = readdirSync('/dev/shm').sort()
+  const child = spawn(process.execPath, [...PROGRAM, 'demo', '-o', 'json', ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, TMPDIR: folder },
+  })
+  const { pid } = child
+  if (pid === undefined) throw new Error('node did not start')
+  const exited = once(child, 'exit') as Promise<[number | null, string | null]>
+  const progress: string[] = []
+  const checks = new Set<() => void>()
+  const lines = createInterface({ input: child.stderr })
+  lines.on('line', (line) => {
+    progress.push(line)
+    for (const check of [...checks]) check()
+  })
+  lines.on('close', () => {
+    for (const check of [...checks]) check()
+  })
+  onTestFinished(async () => {
+    child.kill('SIGKILL')
+    await survivors(withEnvironment(folder))
+    rmSync(folder, { recursive: true, force: true })
+  })
+  return {
+    child: Object.assign(child, { pid }),
+    stdout: text(child.stdout),
+    progress,
+    folder,
+    sharedMemory,
+    until: (pattern) =>
+      new Promise((resolve, reject) => {
+        const check = (): void => {
+          const isThere = progress.some((line) => pattern.test(line))
+          if (!isThere && child.exitCode === null) return
+          checks.delete(check)
+          if (isThere) resolve()
+          else reject(new Error(`no ${pattern} in:\n${progress.join('\n')}`))
+        }
+        checks.add(check)
+        void exited.then(check)
+        check()
+      }),
+    end: async () => {
+      const [code, signal] = await exited
+      return code ?? signal ?? 'nothing'
+    },
+  }
+}
+
+const number = expect.any(Number) as number
+const positive = expect.toSatisfy((value: unknown) => typeof value === 'number' && value > 0)
+
+describe('mycelium demo -o json', () => {
+  it('survives a kill, and reports it in one line', async () => {
+    const args = ['--kills', '1', '--seconds', '1', '--memory', '128', '--working-set', '64']
+    const run = demo(...args, '--seed', '3')
+    const exitCode = await run.end()
+    const said = run.progress.join('\n')
+    expect(exitCode, said).toBe(0)
+    const stdout = await run.stdout
+    expect(stdout).toMatch(/^\{.*\}\n$/)
+    const report = JSON.parse(stdout) as { readonly [name: string]: unknown }
+    expect(report).toEqual({
+      schema: 'mycelium.demo/1',
+      ok: true,
+      accel: expect.stringMatching(/^(kvm|tcg)$/) as string,
+      tracker: expect.stringMatching(/^(async|sync|hash|shadow)$/) as string,
+      guestMemoryBytes: 128 * 2 ** 20,
+      intervalMs: 100,
+      seed: 3,
+      epochs: positive,
+      epochsPerSecond: positive,
+      pauseMsMedian: positive,
+      pauseMsP99: positive,
+      lagMsMedian: positive,
+      dirtyPagesMedian: positive,
+      bytesPerEpochMedian: positive,
+      kills: [
+        {
+          detectMs: number,
+          leaseMs: number,
+          loadMs: number,
+          firstOutputMs: number,
+          totalMs: positive,
+          ticksLost: number,
+        },
+      ],
+      guestErrors: 0,
+      ramMismatchPages: 0,
+      secondCopies: 0,
+      failures: [],
+    })
+    expect(said).toMatch(/^protected: node-2 holds the memory of node-1/m)
+    expect(said).toMatch(/^kill 1 of 1: SIGKILL to node-1/m)
+    expect(said).toMatch(/^ +\d+ ms {2}first output of the guest: counter \d+$/m)
+    expect(said).toMatch(/^protected: node-3 holds the memory of node-2/m)
+    expect(withEnvironment(run.folder)).toEqual([])
+    expect(readdirSync(run.folder)).toEqual([])
+  })
+
+  it('fails when the guest finds a page that is not what it wrote', async () => {
+    const run = demo(...SMALL, '--kills', '1', '--corrupt', '20')
+    expect(await run.end()).toBe(1)
+    const report = JSON.parse(await run.stdout) as { guestErrors: number; failures: string[] }
+    expect(report).toMatchObject({ ok: false, ramMismatchPages: 0, kills: [{ totalMs: positive }] })
+    expect(report.guestErrors).toBeGreaterThan(0)
+    expect(report.failures).toEqual([`the guest found ${report.guestErrors} errors in its memory`])
+    expect(run.progress.at(-1)).toBe(`FAILED: ${report.failures[0]}`)
+  })
+
+  it('goes on without a log that cannot be written', async () => {
+    const run = demo(...SMALL, '--kills', '0', '--log', '/dev/full')
+    expect(await run.end()).toBe(0)
+    const complaints = run.progress.filter((line) => line.includes('/dev/full'))
+    expect(complaints).toEqual([
+      expect.stringMatching(/^the log \/dev\/full ends here, the demo goes on: ENOSPC/),
+    ])
+  })
+})
+
+describe('options that make no sense', () => {
+  it.each([
+    [['--memory', '63'], '--memory'],
+    [['--memory', '96', '--working-set', '64'], '--working-set'],
+    [['--interval', '9'], '--interval'],
+    [['--interval', '60001'], '--interval'],
+    [['--memory', '1.5'], '--memory'],
+    [['--kills', '-1'], '--kills'],
+    [['--corrupt', '0'], '--corrupt'],
+    [['--tier', 'best'], '--tier'],
+    [['surplus'], 'argument'],
+  ])('%j: exit code 2 and one line', (args, word) => {
+    const { status, stdout, stderr } = spawnSync(
+      process.execPath,
+      [...PROGRAM, 'demo', '-o', 'json', ...args],
+      { encoding: 'utf8' },
+    )
+    expect({ status, stdout }).toEqual({ status: 2, stdout: '' })
+    expect(stderr).toMatch(new RegExp(`^mycelium: .*${word}.*\\n$`))
+  })
+})
+
+describe('mycelium demo leaves nothing behind', () => {
+  const stages: readonly (readonly [string, RegExp, (run: Run) => void, number | string])[] = [
+    ['SIGHUP at its first word', /./, ({ child }) => child.kill('SIGHUP'), 129],
+    ['SIGTERM while it boots', / boots a guest/, ({ child }) => child.kill('SIGTERM'), 143],
+    ['SIGINT while it takes over', /^kill 1 of /, ({ child }) => child.kill('SIGINT'), 130],
+    ['closed output while it boots', / boots a guest/, ({ child }) => child.stderr?.destroy(), 0],
+    ['SIGKILL while it boots', / boots a guest/, ({ child }) => child.kill('SIGKILL'), 'SIGKILL'],
+    ['SIGKILL while it takes over', /^kill 1 of /, ({ child }) => child.kill('SIGKILL'), 'SIGKILL'],
+  ]
+
+  it.each(stages)('after %s', async (_, stage, strike, ending) => {
+    const run = demo(...SMALL, '--kills', '1')
+    await run.until(stage)
+    const family = familyOf(run.child.pid)
+    strike(run)
+    // What it starts meanwhile counts too.
+    const met = new Map([...family, ...withEnvironment(run.folder)].map((one) => [one.pid, one]))
+    expect(await run.end()).toBe(ending)
+    expect(await survivors([...met.values()])).toEqual([])
+    expect(await survivors(withEnvironment(run.folder))).toEqual([])
+    expect(readdirSync('/dev/shm').sort()).toEqual(run.sharedMemory)
+    // Nobody can remove its folder once it is killed; it holds the log of leases, and no memory.
+    const left = readdirSync(run.folder).filter((name) => name.startsWith('mycelium'))
+    expect(left).toHaveLength(ending === 'SIGKILL' ? 1 : 0)
+  })
+})

@@ -1,0 +1,65 @@
+/** Which processes belong to one, and whether they are gone. */
+import { readdirSync, readFileSync } from 'node:fs'
+import { setTimeout as delay } from 'node:timers/promises'
+
+/** Bound on the end of everything, in milliseconds: an orphan looks for its parent every 250. */
+const END_TIMEOUT_MS = 15_000
+
+/** A process, told from a later one with the same number. */
+export interface Process {
+  readonly pid: number
+  readonly parent: number
+  readonly startedAt: string
+  readonly name: string
+  readonly isZombie: boolean
+}
+
+function look(pid: number): Process | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    const [, name = '', rest = ''] = /^\d+ \((.*)\) (.*)$/s.exec(stat) ?? []
+    const fields = rest.split(' ')
+    const [state, parent] = fields
+    const startedAt = fields[19] ?? ''
+    return { pid, name, parent: Number(parent), startedAt, isZombie: state === 'Z' }
+  } catch {
+    return undefined
+  }
+}
+
+const isAlive = ({ pid, startedAt }: Process): boolean => {
+  const now = look(pid)
+  return now !== undefined && !now.isZombie && now.startedAt === startedAt
+}
+
+function everybody(): Process[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .flatMap((name) => look(Number(name)) ?? [])
+}
+
+/** `pid` and all that descends from it. */
+export function familyOf(pid: number): Process[] {
+  const all = everybody()
+  const family = all.filter((process) => process.pid === pid)
+  for (const member of family) family.push(...all.filter(({ parent }) => parent === member.pid))
+  return family
+}
+
+/** All whose environment, as they were started, has `text` in it. */
+export function withEnvironment(text: string): Process[] {
+  return everybody().filter(({ pid }) => {
+    try {
+      return readFileSync(`/proc/${pid}/environ`, 'utf8').includes(text)
+    } catch {
+      return false // gone, or not ours
+    }
+  })
+}
+
+/** Waits until all of them are gone. Returns those that are not. */
+export async function survivors(family: readonly Process[]): Promise<string[]> {
+  const deadline = performance.now() + END_TIMEOUT_MS
+  while (family.some(isAlive) && performance.now() < deadline) await delay(50)
+  return family.filter(isAlive).map(({ name, pid }) => `${name} (${pid})`)
+}
