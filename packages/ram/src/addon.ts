@@ -59,7 +59,7 @@ export interface NativeTrackerOptions {
 export interface NativeTracker {
   readonly tier: TrackerTierName
   /** Better tiers that were tried and why they cannot serve here, best first. */
-  readonly rejected: readonly { readonly tier: TrackerTierName, readonly reason: string }[]
+  readonly rejected: readonly { readonly tier: TrackerTierName; readonly reason: string }[]
   /** Pages written since the last scan, as a bitmap. */
   scan(): Promise<Uint8Array>
   close(): void
@@ -109,7 +109,10 @@ export interface NativeSource {
   }>
   /** Encodes pages of `pages` from the shadow, complete (no differences), until the chunk is full.
    * Resolves to the chunk, or none if the set is empty, and the bits that are left. */
-  encodeShadow(pages: Uint8Array, options: EncodeOptions): Promise<{
+  encodeShadow(
+    pages: Uint8Array,
+    options: EncodeOptions,
+  ): Promise<{
     readonly chunk?: EncodedChunk
     readonly counts: EncodingCounts
     readonly left: Uint8Array
@@ -142,7 +145,7 @@ export interface NativeImage {
    * and if `root` is given and the image hash would differ, rejects with code `ERR_RAM_ROOT` and
    * changes nothing. The image hash is the sum modulo 2^64 of the hashes of all pages, each with
    * its page number as seed; a page of zeroes counts 0. The staging area is empty afterwards. */
-  apply(root?: bigint): Promise<{ readonly root: bigint, readonly pages: number }>
+  apply(root?: bigint): Promise<{ readonly root: bigint; readonly pages: number }>
   discard(): void
   /** Page hashes of what is applied, from the table kept by `apply`; not recomputed. */
   hashes(): Uint8Array
