@@ -14,12 +14,12 @@ import {
   type RamPrimary,
 } from '@mycelium/ram'
 import { PRECOPY_ROUNDS_MAX, UPDATE_RETRY_MS } from './constants.ts'
-import { OutputGate } from './core/output-gate.ts'
-import { encodeDeviceState, encodeStateDifference } from './core/state-difference.ts'
+import { type CapturedLines, OutputGate } from './core/output-gate.ts'
 import { ProtectionCore, type ProtectionEffect, type ProtectionInput } from './core/protection.ts'
 import { decodeVmRecord, encodeVmRecord } from './core/vm-record.ts'
-import { GuestEndedError, QemuPausedError, QmpLostError, VmLeaseLostError } from './errors.ts'
-import type { EndophyteEvents, EpochReport, VmConfig } from './index.ts'
+import { GuestEndedError, QmpLostError, VmLeaseLostError } from './errors.ts'
+import { type EpochMeasures, EpochTaker } from './epoch-taker.ts'
+import type { EndophyteEvents, EndophyteStats, EpochReport, VmConfig } from './index.ts'
 import { giveBack } from './lease/give-back.ts'
 import type { Machine } from './machine.ts'
 import { PeerDialer } from './peer-dialer.ts'
@@ -42,14 +42,15 @@ export class ActiveVm {
   readonly #end = Promise.withResolvers<Error | undefined>()
   readonly #stopping = new AbortController()
   readonly #dialer: PeerDialer
-  #head: Uint8Array | undefined
-  #lastState: Uint8Array | undefined
-  #isHashing = false
+  #lastEpoch: EpochReport | undefined
+  /** Between the starts of the last two epochs. */
+  #epochMs: number | undefined
+  readonly #taker: EpochTaker
+  /** Of the epoch that is being taken. */
+  #captured: CapturedLines | undefined
   #isPausedByOther = false
   #isShutDown = false
   #wake: () => void = () => {}
-  /** Times that somebody else continued the guest. */
-  #resumptions = 0
   readonly #output = new OutputGate()
   #closing: Promise<unknown> = Promise.resolve()
   #loop: Promise<void> = Promise.resolve()
@@ -69,6 +70,7 @@ export class ActiveVm {
         ...(config.compression && { compression: config.compression }),
       },
     )
+    this.#taker = this.#makeTaker()
     this.#dialer = new PeerDialer(
       {
         channels: deps.channels,
@@ -82,6 +84,25 @@ export class ActiveVm {
       },
       config.peers,
     )
+  }
+
+  #makeTaker(): EpochTaker {
+    const { machine, clock } = this.#deps
+    return new EpochTaker({
+      machine,
+      primary: this.#primary,
+      clock,
+      mayTake: () => !this.#stopping.signal.aborted && !this.#isShutDown && !this.#isPausedByOther,
+      captured: () => {
+        this.#captured = this.#output.capture()
+      },
+      paused: () => {
+        if (!this.#isShutDown) this.#pausedByOther(true)
+      },
+      torn: () => {
+        this.#status('somebody continued the guest during an epoch, which is given up')
+      },
+    })
   }
 
   /** Settles when this VM does not run here any more: with the reason, or nothing after `stop`. */
@@ -140,7 +161,7 @@ export class ActiveVm {
     machine.addEventListener(
       'resumed',
       () => {
-        this.#resumptions++
+        this.#taker.resumed()
         this.#pausedByOther(false)
       },
       { signal },
@@ -206,7 +227,27 @@ export class ActiveVm {
 
   /** Page hashes with each epoch, which every backup compares: slow. */
   setHashing(isOn: boolean): void {
-    this.#isHashing = isOn
+    this.#taker.isHashing = isOn
+  }
+
+  stats(): EndophyteStats {
+    const { epochs, lastEpochBytes, sentBytes, pages, backlogPages } = this.#primary.stats()
+    const last = this.#lastEpoch
+    return {
+      epochs,
+      epochBytes: lastEpochBytes,
+      sentBytes,
+      pages,
+      backlogPages,
+      inSync: this.#protection.inSync,
+      ...(this.#epochMs !== undefined && { epochMs: this.#epochMs }),
+      ...(last && {
+        pauseMs: last.pauseMs,
+        lagMs: last.lagMs,
+        dirtyPages: last.dirtyPages,
+        lastAcknowledged: last.name,
+      }),
+    }
   }
 
   /** Stops the guest here, and gives the lease back once QEMU is gone. Idempotent. */
@@ -275,69 +316,27 @@ export class ActiveVm {
   }
 
   async #epoch(): Promise<void> {
-    const { machine, clock } = this.#deps
-    if (this.#stopping.signal.aborted) return
-    this.#head ??= await machine.saveHead()
-    const capture = await this.#primary.beginEpoch()
-    // What `beginEpoch` waited for may have taken long.
-    if (this.#stopping.signal.aborted || this.#isShutDown || this.#isPausedByOther) {
-      capture.abandon()
-      return
-    }
-    const isHashed = this.#isHashing
-    const resumptions = this.#resumptions
-    const startedAt = clock.now()
-    const { stopped, state } = machine.stopAndSaveState()
-    // Both are awaited below; this keeps an early failure from being an unhandled rejection.
-    state.catch(() => {})
-    try {
-      await stopped
-    } catch (error) {
-      capture.abandon()
-      if (!(error instanceof QemuPausedError)) throw error
-      if (!this.#isShutDown) this.#pausedByOther(true)
-      return
-    }
-    await capture.capture()
-    const tail = await state
-    const tailPages = await capture.captureTail()
-    if (isHashed) await capture.hash()
-    if (resumptions !== this.#resumptions) {
-      // The guest ran while it was copied: this is no image of one moment.
-      capture.abandon()
-      this.#status('somebody continued the guest during an epoch, which is given up')
-      return
-    }
-    const captured = this.#output.capture()
-    try {
-      await machine.cont()
-    } catch (error) {
-      // Somebody paused the guest meanwhile, or it shut down: the epoch is good all the same.
-      if (!(error instanceof QemuPausedError)) throw error
-      if (!this.#isShutDown) this.#pausedByOther(true)
-    }
-    const pauseMs = clock.now() - startedAt
-    const full = encodeDeviceState({ head: this.#head, tail })
-    const difference = this.#lastState && encodeStateDifference(this.#lastState, tail)
-    this.#lastState = tail
-    const checkpoint = await capture.seal({ full, ...(difference && { difference }) })
-    this.#show(this.#output.sealed(captured, checkpoint.name.counter))
-    await this.#report(checkpoint, { startedAt, pauseMs, tailPages, isHashed })
+    const taken = await this.#taker.take()
+    const lines = this.#captured
+    this.#captured = undefined
+    if (taken === undefined) return
+    const { checkpoint, measures } = taken
+    if (lines) this.#show(this.#output.sealed(lines, checkpoint.name.counter))
+    await this.#report(checkpoint, measures)
   }
 
   async #report(
-    checkpoint: Checkpoint,
-    measured: Pick<EpochReport, 'startedAt' | 'pauseMs' | 'tailPages' | 'isHashed'>,
+    { name, dirtyPages, acknowledged }: Checkpoint,
+    measured: EpochMeasures,
   ): Promise<void> {
-    const { name, dirtyPages } = checkpoint
     let acknowledgement: Acknowledgement
     try {
-      acknowledgement = await checkpoint.acknowledged
+      acknowledgement = await acknowledged
     } catch {
       return // stopped meanwhile
     }
     const { by, mismatchPages } = acknowledgement
-    this.#deps.emit('epoch', {
+    const report: EpochReport = {
       ...measured,
       name: formatName(name),
       dirtyPages,
@@ -345,7 +344,10 @@ export class ActiveVm {
       lagMs: this.#deps.clock.now() - measured.startedAt - measured.pauseMs,
       acknowledgedBy: by,
       ...(mismatchPages !== undefined && { mismatchPages }),
-    })
+    }
+    if (this.#lastEpoch) this.#epochMs = report.startedAt - this.#lastEpoch.startedAt
+    this.#lastEpoch = report
+    this.#deps.emit('epoch', report)
   }
 
   #pausedByOther(isPaused: boolean): void {

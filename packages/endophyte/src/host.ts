@@ -8,6 +8,7 @@ import type {
   EndophyteEvents,
   EndophyteHost,
   EndophyteHostDeps,
+  EndophyteStats,
   VmConfig,
 } from './index.ts'
 import { giveBack } from './lease/give-back.ts'
@@ -74,11 +75,16 @@ export class VmHost extends TypedEventEmitter<Events> implements EndophyteHost {
     const view = await leases.read(vm, { signal })
     // Its memory is with its backups: a start from nothing would throw it away.
     if (view.record.length > 0 && decodeVmRecord(view.record).state === 'running') {
-      throw new NotInSyncError(`${vm} runs or has died under lease epoch ${view.epoch}: it is not `
-        + 'started from nothing a second time')
+      throw new NotInSyncError(
+        `${vm} runs or has died under lease epoch ${view.epoch}: it is not ` +
+          'started from nothing a second time',
+      )
     }
     const lease = await leases.acquire(
-      vm, { ttlMs, record, expectVersion: view.version, wait: false }, { signal })
+      vm,
+      { ttlMs, record, expectVersion: view.version, wait: false },
+      { signal },
+    )
     this.emit('lease', { epoch: lease.epoch, at: clock.now() })
     let machine: Machine | undefined
     try {
@@ -111,6 +117,10 @@ export class VmHost extends TypedEventEmitter<Events> implements EndophyteHost {
   setPeers(peers: readonly NodeId[]): void {
     this.#peers = peers
     this.#active?.setPeers(peers)
+  }
+
+  stats(): EndophyteStats | undefined {
+    return this.#active?.stats()
   }
 
   setHashing(isOn: boolean): void {
@@ -162,11 +172,16 @@ export class VmHost extends TypedEventEmitter<Events> implements EndophyteHost {
     if (machine === undefined) throw new TypeError('there is no machine')
     const { channels, clock } = this.#deps
     const emit = this.emit.bind(this)
-    const active = new ActiveVm({ machine, lease, channels, clock, emit },
-      { ...this.#config, peers: this.#peers }, record)
+    const active = new ActiveVm(
+      { machine, lease, channels, clock, emit },
+      { ...this.#config, peers: this.#peers },
+      record,
+    )
     this.#active = active
     active.setHashing(this.#isHashing)
-    void active.ended.then((reason) => { this.#settle(reason) })
+    void active.ended.then((reason) => {
+      this.#settle(reason)
+    })
     await active.start()
   }
 

@@ -15,7 +15,13 @@ import type {
   MonotonicMs,
   NodeId,
 } from '@mycelium/interface'
-import type { BackupPhase, Compression, TrackerInfo, TrackerTierName } from '@mycelium/ram'
+import type {
+  BackupPhase,
+  Compression,
+  EncodingStats,
+  TrackerInfo,
+  TrackerTierName,
+} from '@mycelium/ram'
 import { createGuardedMachine, type GuardedMachineInit } from './guarded-machine.ts'
 import { VmHost } from './host.ts'
 import type { HeldLease } from './lease/held-lease.ts'
@@ -132,6 +138,28 @@ export interface EpochReport {
   readonly mismatchPages?: number
 }
 
+/** How the replication of an active VM goes. Times in milliseconds. */
+export interface EndophyteStats {
+  /** Epochs acknowledged since this host became active. */
+  readonly epochs: number
+  /** From the start of the last epoch to the start of the one before. */
+  readonly epochMs?: number
+  readonly pauseMs?: number
+  readonly lagMs?: number
+  readonly dirtyPages?: number
+  /** Bytes of the last epoch, to all backups together. */
+  readonly epochBytes: number
+  /** Bytes handed to channels, fills included. */
+  readonly sentBytes: number
+  /** Pages by encoding, of epochs and fills. */
+  readonly pages: EncodingStats
+  /** Pages that the backup furthest behind still lacks. */
+  readonly backlogPages: number
+  readonly lastAcknowledged?: string
+  /** The committed in-sync set. */
+  readonly inSync: readonly NodeId[]
+}
+
 export interface EndophyteEvents {
   /** What goes on, for people. */
   status: { readonly text: string }
@@ -194,6 +222,8 @@ export interface EndophyteHost extends AsyncDisposable, EventSource<EndophyteEve
   setPeers(peers: readonly NodeId[]): void
   /** Sends page hashes with every epoch, for backups to compare. Lengthens each pause. */
   setHashing(isOn: boolean): void
+  /** Nothing while this host is not active. */
+  stats(): EndophyteStats | undefined
   /** Stops the guest or the waiting QEMU. Idempotent. */
   stop(): Promise<void>
 }
