@@ -50,7 +50,12 @@ export class EpochTaker {
   async take(): Promise<TakenEpoch | undefined> {
     const { machine, primary, clock } = this.#deps
     if (!this.#deps.mayTake()) return undefined
-    this.#head ??= await machine.saveHead()
+    try {
+      this.#head ??= await machine.saveHead()
+    } catch (error) {
+      this.#expectPaused(error)
+      return undefined
+    }
     const capture = await primary.beginEpoch()
     // What `beginEpoch` waited for may have taken long.
     if (!this.#deps.mayTake()) {

@@ -24,6 +24,7 @@ export class MemoryMachine extends TypedEventEmitter<Events> implements Machine 
   /** Pages that are not what the count says, when the state was loaded. */
   errors = 0
   isBound = false
+  onSaveHead: () => void = () => {}
   /** Awaited whenever the state is saved. */
   onSave: () => Promise<void> | undefined = () => undefined
   #phase: 'new' | 'paused' | 'running' | 'paused by other' | 'gone' = 'new'
@@ -82,7 +83,9 @@ export class MemoryMachine extends TypedEventEmitter<Events> implements Machine 
 
   async saveHead(): Promise<Uint8Array> {
     await Promise.resolve()
+    this.onSaveHead()
     this.#check()
+    if (this.#phase === 'paused by other') throw new QemuPausedError()
     return HEAD
   }
 

@@ -167,6 +167,19 @@ describe('an active', () => {
     await world.takenOverBy(backup)
   })
 
+  it('bears that somebody else pauses the guest while its head is saved', async () => {
+    const world = await makeRoleWorld()
+    const backup = await world.backup('b')
+    const active = await world.active('a')
+    active.machine.onSaveHead = () => active.machine.pauseByOther()
+    active.host.setPeers([backup.id])
+    await active.until('the line', () => active.status.length > 0)
+    active.machine.onSaveHead = () => {}
+    active.machine.resumeByOther()
+    await active.protectedBy('b')
+    expect(active.ended).toBe('not yet')
+  })
+
   it('gives up an epoch during which somebody else continued the guest', async () => {
     const world = await makeRoleWorld()
     const { active, backup } = await world.pair()
