@@ -20,7 +20,6 @@ const COMMANDS: readonly AddCommand[] = [addDemo, addDoctor, addInternal]
 /** Codes of errors that are not simply a failure (exit code 1). */
 const EXIT_CODES: ReadonlyMap<string, number> = new Map([
   ['ERR_NODE_USAGE', EXIT_USAGE],
-  ['ERR_NODE_NOT_READY', EXIT_NOT_READY],
   ['ERR_RAM_NO_ADDON', EXIT_NOT_READY],
   ['ERR_ENDOPHYTE_NO_GUARD', EXIT_NOT_READY],
   ['ERR_ENDOPHYTE_NO_QEMU', EXIT_NOT_READY],
