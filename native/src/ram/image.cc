@@ -1,6 +1,8 @@
 #include "ram/image.h"
 
 #include <optional>
+#include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -25,6 +27,22 @@ struct Outcome {
 Napi::Value CountToJs(Napi::Env env, size_t count) {
   return Napi::Number::New(env, static_cast<double>(count));
 }
+
+Napi::Uint8Array ReadPayload(const Napi::Value& value) {
+  const Napi::Uint8Array bytes = ReadBytes(value, "payload");
+  if (bytes.ByteLength() > kChunkBytesMax) {
+    throw Napi::RangeError::New(value.Env(), "payload must have at most " +
+                                                 std::to_string(kChunkBytesMax) + " bytes, got " +
+                                                 std::to_string(bytes.ByteLength()));
+  }
+  return bytes;
+}
+
+// One payload of a call of `fill`, in memory of JavaScript.
+struct Filling {
+  std::span<const uint8_t> payload;
+  uint64_t checksum;
+};
 
 void RootToJs(Napi::Env env, Napi::Object& out, const Outcome& outcome) {
   out.Set("root", Napi::BigInt::New(env, outcome.root));
@@ -83,39 +101,43 @@ std::shared_ptr<ImageObject::Payload> ImageObject::TakePayload(const Napi::Uint8
   return payload_;
 }
 
-template <typename Take, typename Convert>
-Napi::Value ImageObject::RunPayload(const Napi::CallbackInfo& info, Take take, Convert convert) {
-  const Napi::Uint8Array bytes = ReadBytes(info[0], "payload");
+Napi::Value ImageObject::Stage(const Napi::CallbackInfo& info) {
+  const Napi::Uint8Array bytes = ReadPayload(info[0]);
   const uint64_t checksum = ReadU64(info[1], "checksum");
-  if (bytes.ByteLength() > kChunkBytesMax) {
-    throw Napi::RangeError::New(info.Env(), "payload must have at most " +
-                                                std::to_string(kChunkBytesMax) + " bytes, got " +
-                                                std::to_string(bytes.ByteLength()));
-  }
   return Run(
       info.Env(),
-      [payload = TakePayload(bytes), checksum, take](Image& core) {
-        return take(core, *payload, checksum);
-      },
-      std::move(convert));
-}
-
-Napi::Value ImageObject::Stage(const Napi::CallbackInfo& info) {
-  return RunPayload(
-      info,
-      [](Image& core, const Payload& payload, uint64_t checksum) {
-        return core.Stage(payload, checksum);
+      [payload = TakePayload(bytes), checksum](Image& core) {
+        return core.Stage(*payload, checksum);
       },
       [](Napi::Env, Napi::Object&, const Outcome&) {});
 }
 
 Napi::Value ImageObject::Fill(const Napi::CallbackInfo& info) {
-  return RunPayload(
-      info,
-      [](Image& core, const Payload& payload, uint64_t checksum) {
-        return core.Fill(payload, checksum);
+  std::vector<Filling> fillings;
+  std::vector<Napi::Reference<Napi::Uint8Array>> owners;
+  if (!info[0].IsArray()) throw Napi::TypeError::New(info.Env(), "chunks must be an array");
+  const auto chunks = info[0].As<Napi::Array>();
+  for (uint32_t index = 0; index < chunks.Length(); ++index) {
+    const Napi::Value chunk = chunks.Get(index);
+    if (!chunk.IsObject()) throw Napi::TypeError::New(info.Env(), "chunks must be objects");
+    const Napi::Uint8Array bytes = ReadPayload(chunk.As<Napi::Object>().Get("payload"));
+    const uint64_t checksum = ReadU64(chunk.As<Napi::Object>().Get("checksum"), "checksum");
+    fillings.push_back({{bytes.Data(), bytes.ByteLength()}, checksum});
+    owners.push_back(Napi::Persistent(bytes));
+  }
+  return Run(
+      info.Env(),
+      // SAFETY: addon.ts has the caller leave the memory where it is until the promise settles, and
+      // until then `owners` keep it, which are let go on the thread of the environment. Should its
+      // bytes change meanwhile, pages come out wrong, but the core reads each length only once.
+      [fillings = std::move(fillings)](Image& core) {
+        size_t pages = 0;
+        for (const Filling& one : fillings) pages += core.Fill(one.payload, one.checksum);
+        return pages;
       },
-      RootToJs);
+      [owners = std::move(owners)](Napi::Env env, Napi::Object& out, const Outcome& outcome) {
+        RootToJs(env, out, outcome);
+      });
 }
 
 Napi::Value ImageObject::Apply(const Napi::CallbackInfo& info) {

@@ -26,16 +26,13 @@ class ImageObject : public Napi::ObjectWrap<ImageObject> {
     uint64_t root = 0;
     size_t staged_pages = 0;
   };
-  // What `stage` and `fill` copy to, used again: fresh memory costs more than the copy. Belongs to
-  // the call at work while there is one.
+  // What `stage` copies to, used again: fresh memory costs more than the copy. Belongs to the call
+  // at work while there is one.
   using Payload = std::vector<uint8_t>;
   std::shared_ptr<Payload> TakePayload(const Napi::Uint8Array& bytes);
 
   friend void InitImage(Napi::Env env, Napi::Object exports);
 
-  // Starts `take(image, payload, checksum)` with the arguments of the call.
-  template <typename Take, typename Convert>
-  Napi::Value RunPayload(const Napi::CallbackInfo& info, Take take, Convert convert);
   template <typename Work, typename Convert>
   Napi::Value Run(Napi::Env env, Work work, Convert convert);
   Image& RequireIdle(Napi::Env env) const;

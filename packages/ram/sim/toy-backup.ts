@@ -13,6 +13,8 @@ export const REGION = 77n
 export const REGION_BYTES: number = PAGES * 4096
 /** Hashes travel in several messages, as those of a large region do. */
 const HASHES_PER_MESSAGE = 20
+/** Fills that wait while the image is at work. */
+const FILLS_WAITING_MAX = 2
 
 /** The shell of a {@link BackupCore}, over a {@link ToyImage}. One process, one life. */
 export class ToyBackup extends Process {
@@ -26,8 +28,11 @@ export class ToyBackup extends Process {
   #end: ToyEnd | undefined
   readonly #inbox: {
     readonly end: ToyEnd
-    readonly bytes: Uint8Array | 'attached' | 'detached'
+    /** A message, news of the link, or what went wrong with a fill meanwhile. */
+    readonly bytes: Uint8Array | 'attached' | 'detached' | ToyError
   }[] = []
+  readonly #fills: Extract<BackupEffect, { type: 'fill' }>[] = []
+  #isFilling = false
   #isBusy = false
   /** A refusal is on its way, and its answer is an offer. */
   #hasRefused = false
@@ -44,7 +49,7 @@ export class ToyBackup extends Process {
   }
 
   get isIdle(): boolean {
-    return !this.#isBusy
+    return !this.#isBusy && !this.#isFilling
   }
 
   attach(end: ToyEnd): void {
@@ -99,7 +104,9 @@ export class ToyBackup extends Process {
       const { end, bytes } = next
       if (bytes === 'attached') this.#hasRefused = false
       if (bytes === 'attached' || bytes === 'detached') yield* this.#step(end, { type: bytes })
-      else if (this.#end === end) yield* this.#receive(end, bytes)
+      else if (this.#end !== end) continue
+      else if (bytes instanceof ToyError) yield* this.#refuse(end, bytes)
+      else yield* this.#receive(end, bytes)
     }
     this.#isBusy = false
   }
@@ -113,12 +120,16 @@ export class ToyBackup extends Process {
       }
       yield* this.#step(end, { type: 'message', message })
     } catch (error) {
-      const { code, message: text } = error as Error & { code?: string }
-      if (code === undefined || !code.startsWith('ERR_RAM_')) throw error
-      const isImageChanged = this.#isImageChanged
-      this.#isImageChanged = false
-      yield* this.#step(end, { type: 'failed', code, text, isImageChanged })
+      yield* this.#refuse(end, error as Error)
     }
+  }
+
+  *#refuse(end: ToyEnd, error: Error & { readonly code?: string }): Activity {
+    const { code, message: text } = error
+    if (code === undefined || !code.startsWith('ERR_RAM_')) throw error
+    const isImageChanged = this.#isImageChanged
+    this.#isImageChanged = false
+    yield* this.#step(end, { type: 'failed', code, text, isImageChanged })
   }
 
   *#step(end: ToyEnd, input: BackupInput): Activity {
@@ -135,7 +146,30 @@ export class ToyBackup extends Process {
     this.world.judge.holds(this.books, applied, this.#memory.image, this.#state)
   }
 
+  /** All that wait at once; others come and wait meanwhile. */
+  *#fill(end: ToyEnd): Activity {
+    while (this.#fills.length > 0) {
+      const fills = this.#fills.splice(0)
+      if (fills.length > 1) this.world.coverage.hit('fills at once')
+      yield this.work()
+      try {
+        for (const { payload, checksum } of fills) {
+          if (toyHash(payload) !== checksum) throw new ToyError('ERR_RAM_FRAME', 'sum')
+          this.#memory.stage(payload)
+          this.world.judge.serves(this.books, this.#core.fencing)
+          this.#memory.apply()
+        }
+      } catch (error) {
+        this.#fills.length = 0
+        this.#inbox.unshift({ end, bytes: error as ToyError })
+        this.#wake()
+      }
+    }
+    this.#isFilling = false
+  }
+
   *#perform(end: ToyEnd, effect: BackupEffect): Activity {
+    while (effect.type !== 'fill' && this.#isFilling) yield 1
     switch (effect.type) {
       case 'hello': {
         const { applied } = effect
@@ -150,11 +184,11 @@ export class ToyBackup extends Process {
         if (toyHash(effect.payload) !== effect.checksum) throw new ToyError('ERR_RAM_FRAME', 'sum')
         return this.#memory.stage(effect.payload)
       case 'fill':
-        yield this.work()
-        if (toyHash(effect.payload) !== effect.checksum) throw new ToyError('ERR_RAM_FRAME', 'sum')
-        this.#memory.stage(effect.payload)
-        this.world.judge.serves(this.books, this.#core.fencing)
-        return this.#memory.apply()
+        this.#fills.push(effect)
+        if (!this.#isFilling) this.spawn(this.#fill(end))
+        this.#isFilling = true
+        while (this.#fills.length >= FILLS_WAITING_MAX) yield 1
+        return
       case 'apply':
         return yield* this.#apply(end, effect)
       case 'keep-hashes':

@@ -124,6 +124,11 @@ export interface NativeSource {
   close(): void
 }
 
+export interface FillChunk {
+  readonly payload: Uint8Array
+  readonly checksum: bigint
+}
+
 export interface NativeImage {
   /** Image hash of what is applied. */
   readonly root: bigint
@@ -131,15 +136,16 @@ export interface NativeImage {
    * and keeps it for {@link NativeImage.apply}. `payload` is copied. Rejects with code
    * `ERR_RAM_CHUNK` and changes nothing if anything is wrong; the chunks staged before stay. */
   stage(payload: Uint8Array, checksum: bigint): Promise<{ readonly pages: number }>
-  /** Checks a payload of complete pages in full, and writes it to the memory at once, without a
-   * check of the whole image: a third of the work of `stage` and `apply`. `payload` is copied.
-   * Rejects with code `ERR_RAM_CHUNK` (and `ERR_RAM_ORDER` if anything is staged) and changes
-   * nothing; where the system has no room, some pages are written, and `root` and hashes are those
-   * of what is there. */
-  fill(
-    payload: Uint8Array,
-    checksum: bigint,
-  ): Promise<{ readonly root: bigint; readonly pages: number }>
+  /**
+   * One payload of complete pages after the other: checks it in full and writes it to the memory at
+   * once, without a check of the whole image, for a third of the work of `stage` and `apply`. The
+   * memory of the payloads must stay where it is, and as it is, until the promise settles.
+   *
+   * Rejects with code `ERR_RAM_CHUNK` (and `ERR_RAM_ORDER` if anything is staged): that payload has
+   * changed nothing, those before it are written, those after it not. Where the system has no room,
+   * some of its pages are written too. `root` and hashes are always those of what is there.
+   */
+  fill(chunks: readonly FillChunk[]): Promise<{ readonly root: bigint; readonly pages: number }>
   readonly stagedPages: number
   /** Applies all staged chunks in order, whole or not at all: the new pages are computed aside,
    * and if `root` is given and the image hash would differ, rejects with code `ERR_RAM_ROOT` and

@@ -21,6 +21,7 @@ import type {
 } from './index.ts'
 import { resolveName } from './primary-config.ts'
 import { giveBack } from './give-back.ts'
+import { ImageFiller } from './image-filler.ts'
 import { nativeOf } from './region.ts'
 import { Serial } from './serial.ts'
 import { unpack } from './compression.ts'
@@ -34,6 +35,7 @@ export class BackupReplica extends TypedEventEmitter<Events> implements RamBacku
   readonly #init: RamBackupInit
   readonly #addon: RamAddon
   readonly #image: NativeImage
+  readonly #filler: ImageFiller
   readonly #core: BackupCore
   readonly #regionHash: bigint
   /** One message at a time, also across a change of channel. */
@@ -41,6 +43,8 @@ export class BackupReplica extends TypedEventEmitter<Events> implements RamBacku
   /** One attachment at a time. */
   readonly #attaching = new Serial()
   #channel: BulkChannel | undefined
+  /** The message at work. */
+  #received: Uint8Array = new Uint8Array()
   #keptHashes: Uint8Array | undefined
   /** An epoch is in the memory, and what belongs to it is not taken yet. */
   #isImageChanged = false
@@ -54,6 +58,7 @@ export class BackupReplica extends TypedEventEmitter<Events> implements RamBacku
     const name = resolveName(init.name)
     this.#addon = loadAddon()
     this.#image = this.#addon.createImage(nativeOf(deps.region))
+    this.#filler = new ImageFiller(this.#image)
     this.#regionHash = this.#addon.hash64(new TextEncoder().encode(name))
     this.#core = new BackupCore({ region: this.#regionHash, regionBytes: deps.region.bytes })
   }
@@ -141,21 +146,40 @@ export class BackupReplica extends TypedEventEmitter<Events> implements RamBacku
 
   async #receive(channel: BulkChannel, bytes: Uint8Array): Promise<void> {
     if (this.#channel !== channel) return
+    this.#received = bytes
     try {
       const { hash64 } = this.#addon
       const message = await unpack(decodeMessage(bytes, this.#deps.region.bytes, hash64))
       await this.#step({ type: 'message', message })
-      // Staged or applied; everything else may be kept: an attachment, a text.
-      if (message.type === 'chunk' || message.type === 'fill') giveBack(bytes)
+      // Staged; everything else may be kept: an attachment, a text.
+      if (message.type === 'chunk') giveBack(bytes)
     } catch (error) {
-      const { code, message: text } = error as Error & { code?: string }
-      // A failure of the channel is not the primary's fault, and refusing goes over the channel.
-      if (code === undefined || !code.startsWith('ERR_RAM_')) throw error
-      const isImageChanged = this.#isImageChanged
-      this.#isImageChanged = false
-      const failed = { code: REMOTE_CODES.get(code) ?? code, text, isImageChanged }
-      await this.#step({ type: 'failed', ...failed })
+      await this.#refuse(error)
     }
+  }
+
+  async #refuse(error: unknown): Promise<void> {
+    const { code, message: text } = error as Error & { code?: string }
+    // A failure of the channel is not the primary's fault, and refusing goes over the channel.
+    if (code === undefined || !code.startsWith('ERR_RAM_')) throw error
+    const isImageChanged = this.#isImageChanged
+    this.#isImageChanged = false
+    const failed = { code: REMOTE_CODES.get(code) ?? code, text, isImageChanged }
+    await this.#step({ type: 'failed', ...failed })
+  }
+
+  /** Resolves before it is done, so that the next is ready when the image is. */
+  async #fill({ payload, checksum }: Extract<BackupEffect, { type: 'fill' }>): Promise<void> {
+    const channel = this.#channel
+    const bytes = this.#received
+    const onRead = (): void => giveBack(bytes)
+    await this.#filler.add({ payload, checksum, onRead }, (error) => {
+      // An epoch that comes before the refusal is refused too: its image hash is not that of ours.
+      const refused = this.#work.run(async () => {
+        if (this.#channel === channel) await this.#refuse(memoryErrorOf(error))
+      })
+      refused.catch((reason: unknown) => channel?.abort(reason as Error))
+    })
   }
 
   async #step(input: BackupInput): Promise<void> {
@@ -163,6 +187,7 @@ export class BackupReplica extends TypedEventEmitter<Events> implements RamBacku
   }
 
   async #perform(effect: BackupEffect): Promise<void> {
+    if (effect.type !== 'fill') await this.#filler.idle()
     switch (effect.type) {
       case 'hello': {
         const { applied } = effect
@@ -182,8 +207,7 @@ export class BackupReplica extends TypedEventEmitter<Events> implements RamBacku
         await native(() => this.#image.stage(effect.payload, effect.checksum))
         return
       case 'fill':
-        await native(() => this.#image.fill(effect.payload, effect.checksum))
-        return
+        return await this.#fill(effect)
       case 'apply':
         return await this.#apply(effect)
       case 'keep-hashes':
@@ -272,15 +296,19 @@ export class BackupReplica extends TypedEventEmitter<Events> implements RamBacku
   }
 }
 
-/** Failures of the system (no memory, no room) are told to the primary as such. */
 async function native<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work()
   } catch (cause) {
-    const { code, message } = cause as Error & { code?: string }
-    if (code?.startsWith('ERR_RAM_') === true) throw cause
-    throw new MemoryError(`the image cannot be written: ${message}`, { cause })
+    throw memoryErrorOf(cause)
   }
+}
+
+/** Failures of the system (no memory, no room) are told to the primary as such. */
+function memoryErrorOf(cause: unknown): unknown {
+  const { code, message } = cause as Error & { code?: string }
+  if (code?.startsWith('ERR_RAM_') === true) return cause
+  return new MemoryError(`the image cannot be written: ${message}`, { cause })
 }
 
 /** Codes of the addon, as the protocol names them. */

@@ -37,6 +37,10 @@ export const FILL_CHUNKS_MAX = 64
  * again. */
 export const FILL_CHUNKS_UNDER_WAY_MAX = 16
 
+/** Fills that wait at a backup while the image is at work, 8 MiB. More: the image never waits for
+ * the event loop. Fewer: less memory beyond the buffer of the channel. */
+export const FILLS_WAITING_MAX = 8
+
 /** Bytes of fill in units of the region's size after which a backup joins with what it lacks, so
  * that a writer faster than the link cannot keep it out for ever. */
 export const FILL_FACTOR_MAX = 4

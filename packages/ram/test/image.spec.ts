@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import type { EncodedChunk } from '../src/addon.ts'
+import type { EncodedChunk, FillChunk } from '../src/addon.ts'
 import {
   closeReplica,
   createReplica,
@@ -7,6 +7,7 @@ import {
   type NativeReplica,
   OPTIONS,
   PAGES,
+  pagesOf,
   stageChunk,
 } from './native-replica.ts'
 
@@ -31,6 +32,16 @@ beforeEach(async () => {
 })
 afterEach(() => closeReplica(replica))
 
+/** The pages that are not zero. */
+function bitmapOf(bytes: Uint8Array): Uint8Array {
+  const set = new Uint8Array(PAGES / 8)
+  bytes.forEach((byte, at) => {
+    const page = Math.floor(at / PAGE_BYTES)
+    if (byte !== 0) set[page >> 3] = (set[page >> 3] ?? 0) | (1 << (page & 7))
+  })
+  return set
+}
+
 const isUntouched = (): boolean => replica.imageBytes.every((byte) => byte === 0)
 
 describe('the native image', () => {
@@ -47,23 +58,35 @@ describe('the native image', () => {
 
   it('is filled at once with complete pages, if nothing is staged', async () => {
     const { image, imageBytes, bytes, source, addon } = replica
-    const encoding = await source.encodeShadow(source.shadowPages(), OPTIONS)
-    const complete = encoding.chunk as EncodedChunk
-    const pages = complete.bytes.subarray(addon.chunkHeadBytes)
+    bytes.fill(4, 7 * PAGE_BYTES, 12 * PAGE_BYTES)
+    await source.capture()
+    const { root: last } = await source.encode(OPTIONS)
+    const fills: FillChunk[] = []
+    for (let left = source.shadowPages(); ;) {
+      const options = { ...OPTIONS, chunkBytesMax: 2 * PAGE_BYTES }
+      const step = await source.encodeShadow(left, options)
+      if (step.chunk === undefined) break
+      const { bytes: complete, checksum } = step.chunk
+      fills.push({ payload: complete.subarray(addon.chunkHeadBytes), checksum })
+      left = step.left
+    }
+    const [first, second, ...rest] = fills as [FillChunk, FillChunk, ...FillChunk[]]
+    expect(rest.length).toBeGreaterThan(1)
     await stageChunk(replica, chunk)
     const order = { code: 'ERR_RAM_ORDER' }
-    await expect(image.fill(pages, complete.checksum)).rejects.toMatchObject(order)
+    await expect(image.fill([first])).rejects.toMatchObject(order)
     expect(image.stagedPages).toBe(1)
     image.discard()
-    const damaged = { code: 'ERR_RAM_CHUNK' }
-    await expect(image.fill(pages, complete.checksum ^ 1n)).rejects.toMatchObject(damaged)
+    const damaged = { ...second, checksum: second.checksum ^ 1n }
+    const refused = { code: 'ERR_RAM_CHUNK' }
+    await expect(image.fill([damaged, first])).rejects.toMatchObject(refused)
     expect(isUntouched()).toBe(true)
-    const copy = Uint8Array.from(pages)
-    const filled = image.fill(copy, complete.checksum)
-    copy.fill(255)
-    expect(await filled).toEqual({ root, pages: 1 })
-    expect(image.root).toBe(root)
+    await expect(image.fill([first, damaged, ...rest])).rejects.toMatchObject(refused)
+    expect(pagesOf(bitmapOf(imageBytes))).toEqual([2]) // what came before it
+    expect((await image.fill([second, ...rest])).root).toBe(last)
+    expect(image.root).toBe(last)
     expect(Buffer.compare(imageBytes, bytes)).toBe(0)
+    expect(await image.fill([])).toEqual({ root: last, pages: 0 })
   })
 
   it('changes nothing when the root would be another', async () => {
@@ -149,7 +172,9 @@ describe('the native image', () => {
     const code = 'ERR_RAM_CLOSED'
     await expect(image.apply()).rejects.toMatchObject({ code })
     await expect(image.stage(payload, chunk.checksum)).rejects.toMatchObject({ code })
-    await expect(image.fill(payload, chunk.checksum)).rejects.toMatchObject({ code })
+    await expect(image.fill([{ payload, checksum: chunk.checksum }])).rejects.toMatchObject({
+      code,
+    })
     expect(() => image.discard()).toThrow(expect.objectContaining({ code }))
     expect(() => image.hashes()).toThrow(expect.objectContaining({ code }))
   })
@@ -161,18 +186,20 @@ describe('the native image', () => {
     }
     for (const bytes of [undefined, 'x', [1], new Uint16Array(2), payload.buffer]) {
       expect(() => image.stage(bytes as never, 0n)).toThrow(TypeError)
-      expect(() => image.fill(bytes as never, 0n)).toThrow(TypeError)
+      expect(() => image.fill(bytes as never)).toThrow(TypeError)
+      expect(() => image.fill([{ payload: bytes as never, checksum: 0n }])).toThrow(TypeError)
     }
     for (const number of [undefined, 1, '1', null]) {
       expect(() => image.stage(payload, number as never)).toThrow(TypeError)
-      expect(() => image.fill(payload, number as never)).toThrow(TypeError)
+      expect(() => image.fill([{ payload, checksum: number as never }])).toThrow(TypeError)
+      expect(() => image.fill([number as never])).toThrow(TypeError)
     }
     for (const number of [1, '1', null]) {
       expect(() => image.apply(number as never)).toThrow(TypeError)
     }
     for (const number of [-1n, 2n ** 64n]) {
       expect(() => image.stage(payload, number)).toThrow(RangeError)
-      expect(() => image.fill(payload, number)).toThrow(RangeError)
+      expect(() => image.fill([{ payload, checksum: number }])).toThrow(RangeError)
       expect(() => image.apply(number)).toThrow(RangeError)
     }
   })

@@ -42,7 +42,8 @@ async function runStage(stage: string): Promise<void> {
   if (stage === 'apply') return
   await applied
   const { chunk } = await shadow
-  if (chunk !== undefined) void image.fill(chunk.bytes.subarray(64), chunk.checksum)
+  const { bytes: complete, checksum } = chunk ?? { bytes: new Uint8Array(64), checksum: 0n }
+  void image.fill([{ payload: complete.subarray(64), checksum }])
   if (stage === 'fill') return
   source.close()
   image.close()
