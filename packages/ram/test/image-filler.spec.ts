@@ -91,4 +91,14 @@ describe('the filler of an image', () => {
     expect(imageBytes[4096]).toBe(2)
     expect(failures).toHaveLength(1)
   })
+
+  it('drops what waited while the image was at work with one that it refused', async () => {
+    await add(fillOf(0, 0n))
+    await add(fillOf(1))
+    await add(fillOf(2))
+    await filler.idle()
+    expect(failures).toHaveLength(1)
+    expect(read).toEqual([0, 1, 2])
+    expect(replica.imageBytes.every((byte) => byte === 0)).toBe(true)
+  })
 })
