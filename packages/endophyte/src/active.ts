@@ -125,9 +125,7 @@ export class ActiveVm {
     this.#listenToMachine()
     this.#listenToPrimary()
     const { machine, lease } = this.#deps
-    const loseLease = (): void => {
-      this.#finish(this.#leaseLost())
-    }
+    const loseLease = (): void => this.#finish(this.#leaseLost())
     if (lease.lost.aborted) loseLease()
     lease.lost.addEventListener('abort', loseLease, { signal: this.#stopping.signal })
     this.#protect({ type: 'begin' })
@@ -220,9 +218,11 @@ export class ActiveVm {
     )
   }
 
-  /** Nodes that may be backups; connects to those that are new. */
+  /** Nodes that may be backups; connects to those that are new, gives up those that are no more. */
   setPeers(peers: readonly NodeId[]): void {
     this.#dialer.setPeers(peers)
+    const removed = this.#primary.backups().filter(({ id }) => !peers.includes(id))
+    for (const { id } of removed) void this.#primary.detach(id)
   }
 
   /** Page hashes with each epoch, which every backup compares: slow. */

@@ -263,6 +263,31 @@ describe('an active', () => {
     },
   )
 
+  it('gives up a backup that is a peer no more', async () => {
+    const world = await makeRoleWorld()
+    const { active } = await world.pair()
+    active.host.setPeers([])
+    await active.until('nobody in sync', () => active.inSync.length === 0)
+    expect(active.told('backup').at(-1)?.phase).toBe('lost')
+    await active.shows(5)
+  })
+
+  it('tells how the replication goes', async () => {
+    const world = await makeRoleWorld()
+    const { active, backup } = await world.pair()
+    await active.until('epochs', () => (active.host.stats()?.epochs ?? 0) >= 3)
+    expect(active.host.stats()).toMatchObject({
+      backlogPages: 0,
+      inSync: [backup.id],
+      lastAcknowledged: expect.stringMatching(/^1\.\d+$/) as unknown,
+    })
+    const stats = active.host.stats()
+    for (const value of [stats?.epochMs, stats?.pauseMs, stats?.lagMs, stats?.sentBytes]) {
+      expect(value).toBeGreaterThan(0)
+    }
+    expect(backup.host.stats()).toBeUndefined()
+  })
+
   it('whose backup dies runs on, and is protected by another', async () => {
     const world = await makeRoleWorld()
     const { active, backup } = await world.pair()
