@@ -52,6 +52,11 @@ void AnonymousMemory::Populate() {
   madvise(data_, bytes_, kMadvPopulateWrite);
 }
 
+void AnonymousMemory::PreferHuge(size_t offset, size_t bytes) {
+  const size_t host = HostPageBytes();
+  if (offset % host == 0 && bytes % host == 0) madvise(data_ + offset, bytes, MADV_HUGEPAGE);
+}
+
 bool AnonymousMemory::GiveBack(size_t offset, size_t bytes) {
   const size_t host = HostPageBytes();
   return bytes >= kGiveBackBytesMin && offset % host == 0 && bytes % host == 0 &&

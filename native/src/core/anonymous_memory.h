@@ -20,6 +20,8 @@ class AnonymousMemory {
 
   // Asks for huge pages and takes the memory now instead of at the first writes. Only a hint.
   void Populate();
+  // A hint for a range of which at least half will be written: memory comes in huge pages there.
+  void PreferHuge(size_t offset, size_t bytes);
   // Gives the memory of a range back if that is worth a system call: what the range holds is lost
   // either way. True: it is zero now.
   bool GiveBack(size_t offset, size_t bytes);

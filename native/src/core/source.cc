@@ -3,6 +3,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <bitset>
 #include <cerrno>
 #include <cstring>
 #include <stdexcept>
@@ -18,6 +20,10 @@ alignas(64) constexpr uint8_t kZeroPage[kPageBytes] = {};
 
 // Buffers for chunks that so many epochs had no use for are given back.
 constexpr size_t kEncodingsPerTrim = 16;
+
+// 2 MiB, a huge page of x86-64 and of arm64 with pages of 4 KiB. Where huge pages are larger, the
+// kernel takes ordinary ones.
+constexpr size_t kBlockPages = 512;
 
 // st_blocks counts in these, whatever the block size of the file system (stat(2)).
 constexpr size_t kStatBlockBytes = 512;
@@ -55,16 +61,26 @@ void Source::GiveBackZeroPages() {
   zeroed_.ClearAll();
 }
 
-// The hash is that of the copy: the page may be written meanwhile.
-void Source::CopyToShadow(size_t page) {
-  const uint8_t* const content = memory_->data() + page * kPageBytes;
-  uint8_t* const shadow = Shadow(page);
-  if (ops_.is_zero(content)) {
-    SetHash(page, 0);
-    return;
+// In huge pages where that wastes less than half: a fault for each page took 0.09 s of the 0.13 s
+// of processor time for 192 MiB.
+void Source::SeedBlock(size_t first, size_t end, const PageBitmap& populated) {
+  std::bitset<kBlockPages> holding;
+  const auto content = [&](size_t page) { return memory_->data() + page * kPageBytes; };
+  for (size_t page = first; page < end; ++page) {
+    holding[page - first] = populated.Test(page) && !ops_.is_zero(content(page));
   }
-  std::memcpy(shadow, content, kPageBytes);
-  SetHash(page, HashPage(shadow, page));
+  if (holding.count() * 2 >= kBlockPages) {
+    shadow_.PreferHuge(first * kPageBytes, (end - first) * kPageBytes);
+  }
+  for (size_t page = first; page < end; ++page) {
+    if (!holding[page - first]) {
+      SetHash(page, 0);
+      continue;
+    }
+    std::memcpy(Shadow(page), content(page), kPageBytes);
+    // The hash is that of the copy: the page may be written meanwhile.
+    SetHash(page, HashPage(Shadow(page), page));
+  }
 }
 
 size_t Source::Seed() {
@@ -74,12 +90,8 @@ size_t Source::Seed() {
   found_.ClearAll();
   PageBitmap populated(pages());
   memory_->PopulatedPages(populated);
-  for (size_t page = 0; page < pages(); ++page) {
-    if (populated.Test(page)) {
-      CopyToShadow(page);
-    } else {
-      SetHash(page, 0);
-    }
+  for (size_t first = 0; first < pages(); first += kBlockPages) {
+    SeedBlock(first, std::min(first + kBlockPages, pages()), populated);
   }
   GiveBackZeroPages();
   populated_ = std::move(populated);

@@ -69,7 +69,7 @@ class Source {
 
  private:
   uint8_t* Shadow(size_t page) const { return shadow_.data() + page * kPageBytes; }
-  void CopyToShadow(size_t page);
+  void SeedBlock(size_t first, size_t end, const PageBitmap& populated);
   void GiveBackZeroPages();
   void SetHash(size_t page, uint64_t hash);
   // Whether the page may hold something, as far as the file knows. Never makes the kernel allocate.
