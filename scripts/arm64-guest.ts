@@ -34,7 +34,7 @@ import { missingTools, root } from './system.ts'
 
 /** The first Linux with asynchronous write protection and PAGEMAP_SCAN on arm64. */
 const KERNEL_MIN = [6, 10, 0]
-/** It took 150 s on 2 free cores of x86-64, and 300 s on busy ones. In milliseconds. */
+/** Three times what it took on 2 busy cores of x86-64, in milliseconds. */
 const GUEST_TIMEOUT_MS = 900_000
 const GUEST_MEBIBYTES = 1024
 /** The arm64 code of the codec is fuzzed at length in user-mode emulation. */
