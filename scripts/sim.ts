@@ -77,6 +77,7 @@ for (const file of files.filter((path) => path.startsWith(`packages/${packageNam
         `${(virtualMs / 1e3).toFixed(0)} s of virtual time in ${(tookMs / 1e3).toFixed(1)} s`,
     )
     for (const [event, times] of Object.entries(coverage)) console.log(`  ${event}: ${times}`)
+    console.log(`  ok: nothing violated in ${seeds} seeds`)
   } catch (error) {
     console.error(whole(error))
     process.exitCode = EXIT_FAILED

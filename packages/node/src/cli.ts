@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { setImmediate } from 'node:timers/promises'
 import { Command, CommanderError, Option } from 'commander'
 import { addDemo } from './commands/demo.ts'
 import { addDoctor } from './commands/doctor.ts'
@@ -20,6 +21,7 @@ const COMMANDS: readonly AddCommand[] = [addDemo, addDoctor, addInternal]
 /** Codes of errors that are not simply a failure (exit code 1). */
 const EXIT_CODES: ReadonlyMap<string, number> = new Map([
   ['ERR_NODE_USAGE', EXIT_USAGE],
+  ['ERR_NODE_NOT_READY', EXIT_NOT_READY],
   ['ERR_RAM_NO_ADDON', EXIT_NOT_READY],
   ['ERR_ENDOPHYTE_NO_GUARD', EXIT_NOT_READY],
   ['ERR_ENDOPHYTE_NO_QEMU', EXIT_NOT_READY],
@@ -33,12 +35,13 @@ const EXIT_CODES: ReadonlyMap<string, number> = new Map([
   ['ERR_LEASE_FOLDER_LOCKED', EXIT_CONFLICT],
 ])
 
-/** As a shell reports what a signal ended; a reader that has seen enough is no fault. */
+/** As a shell reports what a signal ended; a reader that left sends SIGPIPE to most programs. */
 const EXIT_CODES_ENDED: Readonly<Record<EndCause, number>> = {
   SIGHUP: EXIT_SIGNAL_BASE + 1,
   SIGINT: EXIT_SIGNAL_BASE + 2,
   SIGTERM: EXIT_SIGNAL_BASE + 15,
-  'output closed': EXIT_OK,
+  'output closed': EXIT_SIGNAL_BASE + 13,
+  'output failed': EXIT_FAILED,
   'parent gone': EXIT_FAILED,
 }
 
@@ -63,8 +66,15 @@ export async function run(args: readonly string[], streams: Streams): Promise<nu
     }
   for (const add of COMMANDS) add(program, act)
   try {
-    if (args.length === 0) throw new UsageError('a command is missing; mycelium --help lists them')
-    await program.parseAsync(args, { from: 'user' })
+    await program.parseAsync(args, { from: 'user' }).catch((error: unknown) => {
+      // Commander shows its help where a command is missing.
+      const isMissing = error instanceof CommanderError && error.code === 'commander.help'
+      throw isMissing ? new UsageError('a command is missing; mycelium --help lists them') : error
+    })
+    // What was written last fails a moment later.
+    await setImmediate()
+    const ended = untilEnd()
+    if (ended.aborted) throw ended.reason
     return exitCode
   } catch (error) {
     return report(error, program, streams)
@@ -86,10 +96,9 @@ function createProgram(streams: Streams): Command {
       writeOut: (text) => {
         streams.stdout.write(text)
       },
-      writeErr: (text) => {
-        streams.stderr.write(text)
-      },
-      outputError: () => {}, // `report` says it, in one line
+      // The help that is shown in place of an error, and the error: `report` says it in one line.
+      writeErr: () => {},
+      outputError: () => {},
     })
 }
 
@@ -104,7 +113,7 @@ function createContext(program: Command, streams: Streams): CommandContext {
   return {
     format,
     signal: untilEnd(),
-    isLive: format === 'table' && process.stdout.isTTY && process.env['NO_COLOR'] === undefined,
+    isLive: format === 'table' && process.stdout.isTTY,
     print,
     progress: format === 'json' ? note : print,
   }
@@ -113,7 +122,11 @@ function createContext(program: Command, streams: Streams): CommandContext {
 function report(error: unknown, program: Command, streams: Streams): number {
   if (error instanceof CommanderError && error.exitCode === 0) return EXIT_OK // help, version
   const { verbose = false } = program.opts<Partial<GlobalOptions>>()
-  if (error instanceof EndedError) return EXIT_CODES_ENDED[error.endedBy]
+  if (error instanceof EndedError) {
+    if (error.endedBy === 'output failed')
+      streams.stderr.write('mycelium: cannot write the result\n')
+    return EXIT_CODES_ENDED[error.endedBy]
+  }
   streams.stderr.write(`mycelium: ${verbose ? trace(error) : oneLine(error)}\n`)
   if (error instanceof CommanderError) return EXIT_USAGE
   return EXIT_CODES.get(codeOf(error)) ?? EXIT_FAILED

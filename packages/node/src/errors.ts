@@ -8,8 +8,17 @@ export class UsageError extends CodedError<'ERR_NODE_USAGE'> {
   readonly code = 'ERR_NODE_USAGE'
 }
 
+/** The machine lacks something that the command needs; the message says what. */
+export class NotReadyError extends CodedError<'ERR_NODE_NOT_READY'> {
+  override get name(): string {
+    return 'NotReadyError'
+  }
+  readonly code = 'ERR_NODE_NOT_READY'
+}
+
 /** Why a program ends that was not told to by its own work. */
-export type EndCause = 'SIGINT' | 'SIGTERM' | 'SIGHUP' | 'output closed' | 'parent gone'
+export type EndCause =
+  'SIGINT' | 'SIGTERM' | 'SIGHUP' | 'output closed' | 'output failed' | 'parent gone'
 
 /** Somebody ended the program. Reason of the signal of `untilEnd`. */
 export class EndedError extends CodedError<'ERR_NODE_ENDED'> {

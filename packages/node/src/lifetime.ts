@@ -8,7 +8,8 @@ let end: AbortController | undefined
  * The end of this process as somebody outside wants it: aborts once, with an {@link EndedError} as
  * reason, at the first of
  * - SIGINT, SIGTERM or SIGHUP,
- * - nobody reads standard output or standard error any more (seen at the next write),
+ * - nobody reads standard output or standard error any more, or it cannot be written (seen at the
+ *   next write),
  * - the parent process has gone (npm was killed: that sends no signal to its children).
  *
  * Whoever calls it must end in good time afterwards: the default action of the signals is off from
@@ -34,8 +35,8 @@ function watch(): AbortController {
   }
   for (const stream of [process.stdout, process.stderr]) {
     // A listener for 'error' also keeps EPIPE from ending the process before it has cleaned up.
-    stream.on('error', () => {
-      endBy('output closed')
+    stream.on('error', ({ code }: NodeJS.ErrnoException) => {
+      endBy(code === 'EPIPE' ? 'output closed' : 'output failed')
     })
     stream.on('close', () => {
       endBy('output closed')

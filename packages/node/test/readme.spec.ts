@@ -10,7 +10,11 @@ it('classes and the table of the README agree', () => {
     code,
     name,
   }))
-  const samples = [new errors.UsageError('what'), new errors.EndedError('SIGTERM')]
+  const samples = [
+    new errors.UsageError('what'),
+    new errors.NotReadyError('why'),
+    new errors.EndedError('SIGTERM'),
+  ]
   expect(rows).toEqual(samples.map(({ code, name }) => ({ code, name })))
   const classes = Object.keys(errors).filter((name) => name.endsWith('Error'))
   expect(classes.toSorted()).toEqual(rows.map(({ name }) => name).toSorted())

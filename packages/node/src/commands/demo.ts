@@ -7,8 +7,8 @@ export const addDemo: AddCommand = (program, act) => {
   program
     .command('demo')
     .description('Boots a guest, kills its host with SIGKILL, and shows it running on elsewhere.')
-    .option('--memory <MiB>', "the guest's memory", integer(1), 256)
-    .option('--interval <ms>', 'from one checkpoint to the next', integer(1), 100)
+    .option('--memory <MiB>', "the guest's memory, 72 or more", integer(72), 256)
+    .option('--interval <ms>', 'from one checkpoint to the next', integer(10, 60_000), 100)
     .option(
       '--load <pages>',
       'pages of 4 KiB that the guest writes per checkpoint',
@@ -16,8 +16,8 @@ export const addDemo: AddCommand = (program, act) => {
       2000,
     )
     .option('--working-set <MiB>', 'memory over which the guest spreads them', integer(1), 64)
-    .option('--seconds <count>', 'of replication before each kill', integer(1), 3)
-    .option('--kills <count>', 'how often the active host dies', integer(0), 2)
+    .option('--seconds <count>', 'of replication before each kill', integer(1, 86_400), 3)
+    .option('--kills <count>', 'how often the active host dies', integer(0, 1_000), 2)
     .option('--seed <number>', "of the guest's writes and the moments of the kills", integer(0), 1)
     .option('--log <file>', 'everything that the hosts tell, as lines of JSON')
     .addOption(
@@ -39,11 +39,11 @@ export const addDemo: AddCommand = (program, act) => {
     .action(act(runDemo))
 }
 
-/** A parser of whole numbers from `min` to 2^32 - 1. */
-function integer(min: number): (text: string) => number {
+/** A parser of whole numbers. */
+function integer(min: number, max: number = 2 ** 32 - 1): (text: string) => number {
   return (text) => {
     const value = Number(text)
-    if (/^\d+$/.test(text) && value >= min && value < 2 ** 32) return value
-    throw new InvalidArgumentError(`It must be a whole number, at least ${min}.`)
+    if (/^\d+$/.test(text) && value >= min && value <= max) return value
+    throw new InvalidArgumentError(`It must be a whole number from ${min} to ${max}.`)
   }
 }

@@ -1,4 +1,4 @@
-import type { AddCommand } from '../context.ts'
+import type { Action, AddCommand } from '../context.ts'
 import { runHost } from '../internal/host.ts'
 import { runLeaseServer } from '../internal/lease-server.ts'
 
@@ -11,12 +11,27 @@ export const addInternal: AddCommand = (program, act) => {
   internal
     .command('host')
     .exitOverride()
-    .action(act((_options: object, { signal }) => runHost(signal)))
+    .action(act(asChild((_options: object, { signal }) => runHost(signal))))
   internal
     .command('lease-server')
     .exitOverride()
     .requiredOption('--folder <path>')
     .action(
-      act(({ folder }: { readonly folder: string }, { signal }) => runLeaseServer(folder, signal)),
+      act(
+        asChild(({ folder }: { readonly folder: string }, { signal }) =>
+          runLeaseServer(folder, signal),
+        ),
+      ),
     )
+}
+
+/** However the role ends: the channel to the parent would keep the process alive. */
+function asChild<Options>(action: Action<Options>): Action<Options> {
+  return async (options, context) => {
+    try {
+      return await action(options, context)
+    } finally {
+      if (process.connected) process.disconnect()
+    }
+  }
 }

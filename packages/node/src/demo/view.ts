@@ -17,14 +17,17 @@ export class LiveView {
   #isOpen = false
 
   readonly #write: (text: string) => unknown
+  readonly #columns: () => number
 
   /** @param write - to the terminal, if `context` says that somebody is looking */
   constructor(
     context: Pick<CommandContext, 'isLive' | 'progress'>,
     write: (text: string) => unknown = (text) => process.stdout.write(text),
+    columns: () => number = () => process.stdout.columns,
   ) {
     this.#context = context
     this.#write = write
+    this.#columns = columns
   }
 
   /** A line that stays. */
@@ -45,10 +48,11 @@ export class LiveView {
       `${host.id}  epoch ${epoch.name}  ${rate.toFixed(1)}/s  ` +
       `pause ${epoch.pauseMs.toFixed(1)} ms  lag ${epoch.lagMs.toFixed(1)} ms  ` +
       `${epoch.dirtyPages} pages  ${Math.round(epoch.bytes / 1024)} KiB  ` +
-      `tick ${host.lastTick?.tick ?? '-'}`
+      `counter ${host.lastTick?.tick ?? '-'}`
     if (this.#context.isLive) {
       this.#isOpen = true
-      this.#write(`\r\x1b[2K${line}`)
+      // Never wider than the terminal: of a line that wraps only the last row could be redrawn.
+      this.#write(`\r\x1b[2K${line.slice(0, this.#columns() - 1)}`)
     } else {
       this.#context.progress(line)
     }
@@ -79,6 +83,13 @@ export function describeKill(
     `${at(detectMs)}  death detected`,
     `${at(detectMs + leaseMs)}  lease ${takeover.fencing} granted`,
     `${at(detectMs + leaseMs + loadMs)}  epoch ${takeover.epoch} loaded`,
-    `${at(totalMs)}  first output of the guest: counter ${firstTick}`,
+    `${at(totalMs)}  first output of the guest: counter ${firstTick}${behind(lastTick, firstTick)}`,
   ]
+}
+
+/** What the last checkpoint did not have is done again. */
+function behind(lastTick: number | undefined, firstTick: number): string {
+  const again = (lastTick ?? 0) - firstTick + 1
+  if (again <= 0) return ''
+  return `; since the checkpoint the dead copy had counted ${again}, which is done again`
 }

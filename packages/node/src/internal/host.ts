@@ -76,7 +76,6 @@ export async function runHost(signal: AbortSignal): Promise<number> {
     await parts?.host.stop()
   } finally {
     await Promise.allSettled([parts?.leases.stop(), parts?.channels.stop()])
-    if (process.connected) process.disconnect()
   }
   return 0
 }

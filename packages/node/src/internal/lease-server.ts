@@ -15,6 +15,5 @@ export async function runLeaseServer(folder: string, signal: AbortSignal): Promi
   process.send?.({ type: 'ready', socketPath: server.socketPath })
   await ended.promise
   await server.stop()
-  if (process.connected) process.disconnect()
   return 0
 }

@@ -81,8 +81,8 @@ describe('the report of the demo', () => {
   it('fits a person', () => {
     expect(describeReport(makeReport(FINDINGS))).toEqual([
       '4 epochs acknowledged, 8 per second; pause median 2 ms, 99 % below 3 ms; ' +
-        'acknowledged 4 ms later; 2 KiB each',
-      '1 deaths survived, guest silent for 10 ms (median), longest 10 ms',
+        'lag until backups hold it 4 ms; 2 KiB each',
+      '1 death survived, guest silent for 10 ms (median), longest 10 ms',
       'guest errors 0, pages that differed 0, second copies 0',
       'ok: the guest outlived its hosts',
     ])

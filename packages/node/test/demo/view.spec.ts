@@ -21,8 +21,10 @@ const epoch = (startedAt: number): EpochReport => ({
 function view(isLive: boolean) {
   const lines: string[] = []
   const written: string[] = []
-  const made = new LiveView({ isLive, progress: (line) => void lines.push(line) }, (text) =>
-    written.push(text),
+  const made = new LiveView(
+    { isLive, progress: (line) => void lines.push(line) },
+    (text) => written.push(text),
+    () => 200,
   )
   return { made, lines, written }
 }
@@ -33,7 +35,7 @@ describe('without a terminal', () => {
     for (let at = 0; at <= 2000; at += 100) made.epoch(HOST, epoch(at))
     made.note('something happened')
     made.end()
-    const figures = 'pause 1.3 ms  lag 7.0 ms  2000 pages  10 KiB  tick 5'
+    const figures = 'pause 1.3 ms  lag 7.0 ms  2000 pages  10 KiB  counter 5'
     expect(lines).toEqual([
       `node-1  epoch 1.5  0.0/s  ${figures}`,
       `node-1  epoch 1.5  10.0/s  ${figures}`,
@@ -48,13 +50,25 @@ describe('on a terminal', () => {
     const { made, lines, written } = view(true)
     for (const at of [0, 50, 100]) made.epoch({ id: HOST.id, lastTick: undefined }, epoch(at))
     expect(written).toHaveLength(2)
-    for (const text of written) expect(text).toMatch(/^\r\x1b\[2Knode-1 .* tick -$/)
+    for (const text of written) expect(text).toMatch(/^\r\x1b\[2Knode-1 .* counter -$/)
     made.note('something happened')
     expect(written.at(-1)).toBe(CLEAR)
     expect(lines).toEqual(['something happened'])
     made.end()
     expect(written).toHaveLength(3)
   })
+})
+
+it('a line is never wider than the terminal', () => {
+  const written: string[] = []
+  const context = { isLive: true, progress: () => {} }
+  const made = new LiveView(
+    context,
+    (text) => written.push(text),
+    () => 40,
+  )
+  made.epoch(HOST, epoch(0))
+  expect(written).toEqual([`${CLEAR}node-1  epoch 1.5  0.0/s  pause 1.3 ms `])
 })
 
 it('a kill is a timeline', () => {
@@ -79,7 +93,8 @@ it('a kill is a timeline', () => {
     '     1 ms  death detected',
     '    21 ms  lease 2 granted',
     '   321 ms  epoch 1.9 loaded',
-    '   325 ms  first output of the guest: counter 45',
+    '   325 ms  first output of the guest: counter 45; since the checkpoint the dead copy had ' +
+      'counted 6, which is done again',
   ])
   expect(describeKill(kill, takeover, undefined, 45)[0]).toMatch(/was none$/)
 })
