@@ -1,6 +1,7 @@
+import { accessSync, constants, statSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { freemem, tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { prepareGuestImage, probeAccelerator, probeQemu } from '@mycelium/endophyte'
 import { createBoottimeClock } from '@mycelium/ram'
 import type { CommandContext } from './context.ts'
@@ -14,6 +15,7 @@ export async function runDemo(options: DemoOptions, context: CommandContext): Pr
   const { signal, progress, print, format } = context
   signal.throwIfAborted()
   checkOptions(options)
+  if (options.log !== undefined) checkLog(options.log)
   const clock = createBoottimeClock()
   const qemu = await probeQemu({ signal })
   const image = await prepareGuestImage({ signal, onProgress: progress })
@@ -51,5 +53,18 @@ function checkOptions({ memory, workingSet }: DemoOptions): void {
       `--memory ${memory} needs ${memory * COPIES} MiB for ${COPIES} copies, but only ` +
         `${availableMib} MiB are available`,
     )
+  }
+}
+
+/** A log that can surely not be opened is a mistake in the command; a disk may fill up later. */
+function checkLog(path: string): void {
+  try {
+    accessSync(dirname(path), constants.W_OK | constants.X_OK)
+    if (statSync(path, { throwIfNoEntry: false })?.isDirectory() === true) {
+      throw new UsageError(`--log ${path} is a folder`)
+    }
+  } catch (error) {
+    if (error instanceof UsageError) throw error
+    throw new UsageError(`--log ${path}: ${error instanceof Error ? error.message : String(error)}`)
   }
 }

@@ -1,5 +1,4 @@
-import { createWriteStream, openSync, type WriteStream } from 'node:fs'
-import { UsageError } from '../errors.ts'
+import { createWriteStream, type WriteStream } from 'node:fs'
 import type { HostEvent } from '../internal/host-protocol.ts'
 
 /** Bytes that may wait for a slow disk; what comes on top is dropped and counted. */
@@ -11,14 +10,9 @@ export class EventLog {
   #isBroken = false
   #dropped = 0
 
-  /**
-   * @param onFailure - called once with one line if the file cannot be written any more
-   * @throws {UsageError} it cannot be opened
-   */
+  /** @param onFailure - called once with one line if the file cannot be written any more */
   constructor(path: string, onFailure: (line: string) => void) {
-    // At once: a log that cannot even be opened is a mistake in the command.
-    const fd = openLog(path)
-    this.#stream = createWriteStream(path, { fd })
+    this.#stream = createWriteStream(path, { flags: 'w', mode: 0o600 })
     this.#stream.on('error', (error) => {
       if (this.#isBroken) return
       this.#isBroken = true
@@ -51,12 +45,4 @@ export class EventLog {
 
 function withBigints(_key: string, value: unknown): unknown {
   return typeof value === 'bigint' ? Number(value) : value
-}
-
-function openLog(path: string): number {
-  try {
-    return openSync(path, 'w', 0o600)
-  } catch (error) {
-    throw new UsageError(`--log: ${error instanceof Error ? error.message : String(error)}`)
-  }
 }
