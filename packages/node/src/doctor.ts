@@ -53,7 +53,11 @@ async function findGuest(options: DoctorOptions): Promise<GuestFacts> {
       ({ binary, version: { major, minor, micro } }) => `${binary} ${major}.${minor}.${micro}`,
     ),
     guestImage: map(image, ({ kernelPackage }) => kernelPackage),
-    accelerator: accelerator && { name: accelerator.accelerator, reason: accelerator.reason },
+    accelerator: accelerator && {
+      name: accelerator.accelerator,
+      reason: accelerator.reason,
+      fix: accelerator.fix,
+    },
   }
 }
 
@@ -104,9 +108,15 @@ async function attempt<Value>(work: () => Promise<Value>): Promise<Finding<Value
     return { value: await work() }
   } catch (error) {
     const problem = error instanceof Error ? error.message : String(error)
-    const fix = (error as { fix?: unknown }).fix
-    return typeof fix === 'string' ? { problem, fix } : { problem }
+    const { fix } = error as { readonly fix?: unknown }
+    return typeof fix === 'string' ? { problem: problem, fix } : { problem }
   }
+}
+
+/** A message may end with what to do, for whoever sees nothing else; a check says it beside. */
+function withoutFix(message: string, fix: string): string {
+  if (!message.endsWith(fix)) return message
+  return message.slice(0, -fix.length).replace(/\. To [a-z ]+: $/, '')
 }
 
 function map<From, To>(finding: Finding<From>, change: (value: From) => To): Finding<To> {

@@ -31,6 +31,9 @@ test('without any program: says what is missing and what to do', async () => {
     const qemu = report.checks.find(({ name }) => name === 'QEMU')
     expect(qemu).toMatchObject({ status: 'fail' })
     expect(qemu?.fix).toMatch(/^sudo apt-get install qemu-system-/)
+    const line = renderReport(report).find((text) => /^fail +QEMU /.test(text))
+    expect(line?.match(/apt-get/g)).toHaveLength(1)
+    expect(line).toMatch(/qemu-system-\w+ is not installed {2}-> sudo/)
     expect(report.checks.find(({ name }) => name === 'KVM')?.detail).toMatch(/^not tried/)
     expect(report.ok).toBe(false)
   } finally {

@@ -1,5 +1,5 @@
 import { constants } from 'node:fs'
-import { access } from 'node:fs/promises'
+import { access, readFile, stat } from 'node:fs/promises'
 import { delimiter, join } from 'node:path'
 import type { AbortOptions } from '@mycelium/interface'
 import { guestKernelArguments, isGuestReady } from '../core/guest-plan.ts'
@@ -81,6 +81,8 @@ export interface AcceleratorProbe {
   readonly accelerator: QemuAccelerator
   /** Why, for people. */
   readonly reason: string
+  /** What would give this user KVM, as a command; absent where none does. */
+  readonly fix?: string
 }
 
 export interface AcceleratorProbeInit extends AbortOptions {
@@ -110,9 +112,11 @@ export async function probeAccelerator(init: AcceleratorProbeInit): Promise<Acce
   try {
     await access(kvmDevice, constants.R_OK | constants.W_OK)
   } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EACCES'
-      ? tcg(`${kvmDevice} may not be opened by this user; to do: sudo usermod -aG kvm $USER`)
-      : tcg(`${kvmDevice} does not exist: no hardware virtualisation here`)
+    if ((error as NodeJS.ErrnoException).code !== 'EACCES') {
+      return tcg(`${kvmDevice} does not exist: no hardware virtualisation here`)
+    }
+    const fix = await accessFix(kvmDevice)
+    return { ...tcg(`${kvmDevice} may not be opened by this user`), fix }
   }
   try {
     await bootWithKvm(init)
@@ -123,6 +127,16 @@ export async function probeAccelerator(init: AcceleratorProbeInit): Promise<Acce
     const why = words !== '' ? words : error instanceof Error ? error.message : String(error)
     return tcg(`${kvmDevice} exists but does not run a guest: ${why}`)
   }
+}
+
+/** What lets this user open a device: its group, where that may, as on Debian and Ubuntu. */
+export async function accessFix(device: string, groupFile = '/etc/group'): Promise<string> {
+  const { mode, gid } = await stat(device)
+  const groups = await readFile(groupFile, 'utf8').catch(() => '')
+  const [, name] = new RegExp(`^([^:]+):[^:]*:${gid}:`, 'm').exec(groups) ?? []
+  const isForGroup = (mode & 0o060) === 0o060 && gid !== 0
+  if (!isForGroup || name === undefined) return `sudo chown $USER ${device}`
+  return `sudo usermod -aG ${name} $USER, then log in again`
 }
 
 async function bootWithKvm(init: AcceleratorProbeInit): Promise<void> {

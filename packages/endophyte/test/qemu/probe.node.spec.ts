@@ -1,9 +1,9 @@
-import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { chmod, chown, mkdtemp, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { beforeAll, expect, test } from 'vitest'
 import { prepareGuestImage, type GuestImage } from '../../src/guest/image.ts'
-import { probeAccelerator, probeQemu, type QemuProbe } from '../../src/qemu/probe.ts'
+import { accessFix, probeAccelerator, probeQemu, type QemuProbe } from '../../src/qemu/probe.ts'
 
 /** A folder with a program called qemu-system-x86_64 that is a shell script. */
 async function withFakeQemu<Value>(
@@ -112,6 +112,39 @@ test('without a KVM device: emulation, and why', async () => {
     accelerator: 'tcg',
     reason: '/dev/no-kvm does not exist: no hardware virtualisation here',
   })
+})
+
+test('a KVM device of others: the reason does not say what to do, the fix does', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'mycelium-test-'))
+  try {
+    const device = join(folder, 'kvm')
+    const groups = join(folder, 'group')
+    await writeFile(device, '')
+    await chmod(device, 0o660)
+    const { gid } = await stat(device)
+    await writeFile(groups, `one:x:1${gid}:\nvirtual:x:${gid}:somebody\n`)
+    // The group of root opens more than this device.
+    const ofGroup = gid === 0 ? `sudo chown $USER ${device}` : 'sudo usermod -aG virtual $USER'
+    expect(await accessFix(device, groups)).toMatch(ofGroup)
+    if (gid === 0) {
+      await chown(device, 0, 4_321)
+      await writeFile(groups, 'virtual:x:4321:somebody\n')
+      expect(await accessFix(device, groups)).toBe(
+        'sudo usermod -aG virtual $USER, then log in again',
+      )
+    }
+    await chmod(device, 0o600)
+    expect(await accessFix(device, groups)).toBe(`sudo chown $USER ${device}`)
+    if (process.getuid?.() === 0) return // root may open everything
+    await chmod(device, 0)
+    expect(await probeAccelerator({ qemu, image, kvmDevice: device })).toEqual({
+      accelerator: 'tcg',
+      reason: `${device} may not be opened by this user`,
+      fix: `sudo chown $USER ${device}`,
+    })
+  } finally {
+    await rm(folder, { recursive: true })
+  }
 })
 
 test('a KVM that runs no guest is not chosen, whatever the device says', async () => {

@@ -23,7 +23,9 @@ export interface DoctorFacts {
   /** The kernel package of the guest image, which is complete. */
   readonly guestImage: Finding<string>
   /** Undefined: cannot be tried without QEMU or guest. */
-  readonly accelerator: { readonly name: 'kvm' | 'tcg'; readonly reason: string } | undefined
+  readonly accelerator:
+    | { readonly name: 'kvm' | 'tcg'; readonly reason: string; readonly fix?: string | undefined }
+    | undefined
   readonly memoryAvailableBytes: number | undefined
   /** A file without a name could be made in /dev/shm. */
   readonly memoryFile: Finding<true>
@@ -147,13 +149,16 @@ function checkAccelerator({ accelerator }: DoctorFacts): DoctorCheck {
   if (!accelerator) {
     return { name, status: 'warn', detail: 'not tried: QEMU or the guest image is missing' }
   }
-  const { reason } = accelerator
+  const {
+    reason,
+    fix = 'use a machine with hardware virtualisation for speed; nothing is needed for the demo',
+  } = accelerator
   if (accelerator.name === 'kvm') return { name, status: 'ok', detail: reason }
   return {
     name,
     status: 'warn',
     detail: `not used, guests are emulated (slower): ${reason}`,
-    fix: 'use a machine with hardware virtualisation for speed; nothing is needed for the demo',
+    fix,
   }
 }
 

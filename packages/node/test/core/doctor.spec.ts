@@ -100,6 +100,16 @@ test('a slower tier says why the better ones do not work', () => {
   })
 })
 
+test('about KVM there is one hint: what lets this user in, or another machine', () => {
+  const accelerator = { name: 'tcg', reason: '/dev/kvm may not be opened by this user' } as const
+  const fix = 'sudo usermod -aG kvm $USER, then log in again'
+  expect(check('KVM', { accelerator: { ...accelerator, fix } })).toMatchObject({
+    detail: expect.not.stringContaining('sudo') as string,
+    fix,
+  })
+  expect(check('KVM', { accelerator }).fix).toMatch(/^use a machine with hardware virtualisation/)
+})
+
 test('a failure is rendered with what to do, and the verdict', () => {
   const report = examine({
     ...good,
