@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -299,6 +300,66 @@ TEST("source: the staging area grows with a peak, and every page comes through")
     CHECK_EQ(bench.source.Encode({}).changed.Count(), count);
     CHECK_EQ(bench.source.root(), RootOf(ContentOf(*bench.memory)));
   }
+}
+
+// A real tracker, with a writer that comes between its scan and what the source does then.
+class InterruptedTracker final : public DirtyTracker {
+ public:
+  explicit InterruptedTracker(std::shared_ptr<DirtyTracker> inner) : inner_(std::move(inner)) {}
+  TrackerTier tier() const override { return inner_->tier(); }
+  void Scan(PageBitmap& out) override {
+    inner_->Scan(out);
+    if (after_scan) after_scan();
+  }
+  void Taken(size_t page, const uint8_t* copy) override { inner_->Taken(page, copy); }
+
+  std::function<void()> after_scan;
+
+ private:
+  std::shared_ptr<DirtyTracker> inner_;
+};
+
+// What trackers that compare content would take for unchanged, while the copy holds another.
+void CheckWordThatToggles(TrackerTier tier, bool starts_empty) {
+  const auto memory = Memory::Create(kPages * kPageBytes, "source-test");
+  constexpr size_t kPage = 5;
+  uint8_t* const page = memory->data() + kPage * kPageBytes;
+  if (!starts_empty) page[0] = 9;
+  TrackerOptions options;
+  options.tier = tier;
+  const auto tracker = std::make_shared<InterruptedTracker>(MakeTracker(memory, options).tracker);
+  Source source(memory, tracker);
+  const auto check = [&](auto copy, auto disturb) {
+    const std::vector<uint8_t> before(page, page + kPageBytes);
+    tracker->after_scan = disturb;
+    copy();
+    tracker->after_scan = nullptr;
+    std::memcpy(page, before.data(), kPageBytes);
+    source.Capture();
+    source.Encode({});
+    CHECK_EQ(source.root(), RootOf(ContentOf(*memory)));
+  };
+  const auto write = [&] { page[64] = 1; };
+  check([&] { source.Seed(); }, write);
+  page[64] = 2;  // so that the scan finds it
+  check([&] { source.Capture(); }, write);
+  page[64] = 3;
+  check([&] { source.Capture(); },
+        [&] {
+          CHECK_EQ(fallocate(memory->fd(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                             kPage * kPageBytes, kPageBytes),
+                   0);
+        });
+}
+
+TEST("source: a word that is written and written back around a copy, seen by hashes") {
+  CheckWordThatToggles(TrackerTier::kHash, false);
+  CheckWordThatToggles(TrackerTier::kHash, true);
+}
+
+TEST("source: a word that is written and written back around a copy, seen by comparison") {
+  CheckWordThatToggles(TrackerTier::kShadow, false);
+  CheckWordThatToggles(TrackerTier::kShadow, true);
 }
 
 }  // namespace

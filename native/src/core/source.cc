@@ -75,9 +75,11 @@ void Source::SeedBlock(size_t first, size_t end, const PageBitmap& populated) {
   for (size_t page = first; page < end; ++page) {
     if (!holding[page - first]) {
       SetHash(page, 0);
+      tracker_->Taken(page, nullptr);
       continue;
     }
     std::memcpy(Shadow(page), content(page), kPageBytes);
+    tracker_->Taken(page, Shadow(page));
     // The hash is that of the copy: the page may be written meanwhile.
     SetHash(page, HashPage(Shadow(page), page));
   }
@@ -154,10 +156,12 @@ void Source::CopyToStaging() {
       if (!staging_.Has(page) || slot != PageStaging::kZeroSlot) {
         staging_.Assign(page, PageStaging::kZeroSlot);
       }
+      tracker_->Taken(page, nullptr);
     } else {
       const bool is_new = slot == PageStaging::kZeroSlot;
       if (is_new) slot = staging_.Take();
       std::memcpy(staging_.Room(slot), memory_->data() + page * kPageBytes, kPageBytes);
+      tracker_->Taken(page, staging_.Room(slot));
       if (is_new) staging_.Assign(page, slot);
     }
     found_.Clear(page);

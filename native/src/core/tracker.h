@@ -30,6 +30,10 @@ class DirtyTracker {
   // during the call is reported by this scan or by the next.
   // Not for two threads at once. Throws std::system_error (the watched process has gone: ESRCH).
   virtual void Scan(PageBitmap& out) = 0;
+  // Tells what was copied of a page while writers ran; null: a page of zeroes. A tracker that
+  // compares content compares with that from now on: a page that was written before it was copied,
+  // and back afterwards, as the word of a lock is, would pass for unwritten otherwise.
+  virtual void Taken(size_t /*page*/, const uint8_t* /*copy*/) {}
 };
 
 // How a userfaultfd of another process is had (tiers A and B).

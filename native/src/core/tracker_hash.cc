@@ -24,6 +24,10 @@ class HashTracker final : public DirtyTracker {
     if (target_.process != nullptr) target_.process->CheckAlive();
   }
 
+  void Taken(size_t page, const uint8_t* copy) override {
+    hashes_[page] = copy == nullptr ? 0 : HashPage(copy, page);
+  }
+
  private:
   // A page that is written while it is hashed gets the hash of a mixture, which the next scan will
   // find to differ, unless it was read as it then stays; in both cases it is reported.

@@ -23,24 +23,40 @@ class ShadowTracker final : public DirtyTracker {
     if (target_.process != nullptr) target_.process->CheckAlive();
   }
 
+  void Taken(size_t page, const uint8_t* copy) override {
+    if (copy != nullptr) {
+      Keep(page, copy);
+    } else if (copied_.Test(page)) {
+      Forget(page);
+    }
+  }
+
  private:
+  void Keep(size_t page, const uint8_t* content) {
+    std::memcpy(shadow_.data() + page * kPageBytes, content, kPageBytes);
+    copied_.Set(page);
+  }
+
+  void Forget(size_t page) {
+    shadow_.Zero(page * kPageBytes, kPageBytes);
+    copied_.Clear(page);
+  }
+
   void Compare(PageBitmap& out) {
     const Memory& memory = *target_.memory;
     PageBitmap populated(memory.pages());
     memory.PopulatedPages(populated);
     for (size_t page = 0; page < memory.pages(); ++page) {
-      uint8_t* shadow = shadow_.data() + page * kPageBytes;
+      const uint8_t* const shadow = shadow_.data() + page * kPageBytes;
       if (populated.Test(page)) {
         const uint8_t* now = memory.data() + page * kPageBytes;
         if (std::memcmp(now, shadow, kPageBytes) == 0) continue;
         // Later than the comparison: what is written in between is in the copy and reported, what
         // is written during the copy differs from it at the next scan.
-        std::memcpy(shadow, now, kPageBytes);
-        copied_.Set(page);
+        Keep(page, now);
         out.Set(page);
       } else if (copied_.Test(page)) {  // became a hole, which is zeroes; reading would populate it
-        shadow_.Zero(page * kPageBytes, kPageBytes);
-        copied_.Clear(page);
+        Forget(page);
         out.Set(page);
       }
     }
