@@ -81,6 +81,7 @@ export {
   type QemuProbe,
   type QemuProbeInit,
 } from './qemu/probe.ts'
+export { probeTiers, type TierProbe, type TierProbeInit } from './probe-tiers.ts'
 export {
   GuardMissingError,
   GuardStartError,

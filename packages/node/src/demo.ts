@@ -2,8 +2,15 @@ import { accessSync, constants, statSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { freemem, tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { prepareGuestImage, probeAccelerator, probeQemu } from '@mycelium/endophyte'
-import { createBoottimeClock } from '@mycelium/ram'
+import {
+  type GuestImage,
+  prepareGuestImage,
+  probeAccelerator,
+  probeQemu,
+  probeTiers,
+  type QemuProbe,
+} from '@mycelium/endophyte'
+import { createBoottimeClock, type TrackerTierName } from '@mycelium/ram'
 import type { CommandContext } from './context.ts'
 import { Demo } from './demo/demo.ts'
 import type { DemoOptions } from './demo/options.ts'
@@ -19,6 +26,7 @@ export async function runDemo(options: DemoOptions, context: CommandContext): Pr
   const clock = createBoottimeClock()
   const qemu = await probeQemu({ signal })
   const image = await prepareGuestImage({ signal, onProgress: progress })
+  if (options.tier !== undefined) await checkTier(options.tier, { qemu, guest: image, signal })
   const { accelerator, reason } = await probeAccelerator({ qemu, image, signal })
   progress(`${qemu.binary}, ${accelerator}: ${reason}`)
   const folder = await mkdtemp(join(tmpdir(), 'mycelium-demo-'))
@@ -54,6 +62,19 @@ function checkOptions({ memory, workingSet }: DemoOptions): void {
         `${availableMib} MiB are available`,
     )
   }
+}
+
+/** Said before anything starts, because no host could go on. */
+async function checkTier(
+  tier: TrackerTierName,
+  { signal, ...guests }: { qemu: QemuProbe; guest: GuestImage; signal: AbortSignal },
+): Promise<void> {
+  const { works, rejected } = await probeTiers({ guests, signal })
+  if (works.includes(tier)) return
+  const reason = rejected.find((one) => one.tier === tier)?.reason ?? 'unknown'
+  throw new NotReadyError(
+    `--tier ${tier} does not work here (${reason}); these do: ${works.join(', ') || 'none'}`,
+  )
 }
 
 /** A log that can surely not be opened is a mistake in the command; a disk may fill up later. */

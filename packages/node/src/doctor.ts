@@ -1,9 +1,8 @@
 import { constants } from 'node:fs'
 import { open, readFile } from 'node:fs/promises'
 import { arch, release } from 'node:os'
-import { prepareGuestImage, probeAccelerator, probeQemu } from '@mycelium/endophyte'
+import { prepareGuestImage, probeAccelerator, probeQemu, probeTiers } from '@mycelium/endophyte'
 import type { AbortOptions } from '@mycelium/interface'
-import { createBoottimeClock, createPrimary, createRegion } from '@mycelium/ram'
 import { examine, type DoctorFacts, type DoctorReport, type Finding } from './core/doctor.ts'
 
 export { renderReport } from './core/doctor.ts'
@@ -20,8 +19,6 @@ const CAP_SYS_PTRACE = 19n
 const O_TMPFILE = 0o20_000_000 | constants.O_DIRECTORY
 /** The kernel's names of what Node names otherwise. */
 const MACHINES: Readonly<Record<string, string>> = { x64: 'x86_64', arm64: 'aarch64' }
-/** For the self-test of the tracker. */
-const TEST_REGION_BYTES = 1_048_576
 
 /**
  * Examines this machine. Nothing is installed; the image of the demo guest is put into the cache,
@@ -34,7 +31,7 @@ export async function doctor(options: DoctorOptions = {}): Promise<DoctorReport>
   return examine({ ...guest, ...system })
 }
 
-type GuestFacts = Pick<DoctorFacts, 'qemu' | 'guestImage' | 'accelerator'>
+type GuestFacts = Pick<DoctorFacts, 'qemu' | 'guestImage' | 'accelerator' | 'tiers'>
 
 async function findGuest(options: DoctorOptions): Promise<GuestFacts> {
   const { signal, onProgress } = options
@@ -43,10 +40,11 @@ async function findGuest(options: DoctorOptions): Promise<GuestFacts> {
   const image = await attempt(() =>
     prepareGuestImage({ ...abortable, ...(onProgress && { onProgress }) }),
   )
+  const guests =
+    'value' in qemu && 'value' in image ? { qemu: qemu.value, guest: image.value } : undefined
   const accelerator =
-    'value' in qemu && 'value' in image
-      ? await probeAccelerator({ ...abortable, qemu: qemu.value, image: image.value })
-      : undefined
+    guests && (await probeAccelerator({ ...abortable, qemu: guests.qemu, image: guests.guest }))
+  const tiers = await attempt(() => probeTiers({ ...abortable, ...(guests && { guests }) }))
   return {
     qemu: map(
       qemu,
@@ -58,6 +56,7 @@ async function findGuest(options: DoctorOptions): Promise<GuestFacts> {
       reason: accelerator.reason,
       fix: accelerator.fix,
     },
+    tiers,
   }
 }
 
@@ -79,7 +78,6 @@ async function findSystem(): Promise<Omit<DoctorFacts, keyof GuestFacts>> {
     architecture: MACHINES[arch()] ?? arch(),
     pageBytes: kilobytes(maps, 'KernelPageSize'),
     clockSource: clock.trim() || undefined,
-    tracker: await attempt(findTracker),
     ptraceScope: scope === '' ? undefined : Number(scope),
     mayTraceAll: (capabilities & (1n << CAP_SYS_PTRACE)) !== 0n,
     isRoot: process.getuid?.() === 0,
@@ -92,24 +90,13 @@ async function findSystem(): Promise<Omit<DoctorFacts, keyof GuestFacts>> {
   }
 }
 
-/** Lets the tracker test itself on a region of our own. */
-async function findTracker(): Promise<{
-  readonly tier: 'async' | 'sync' | 'hash' | 'shadow'
-  readonly rejected: readonly { readonly tier: string; readonly reason: string }[]
-}> {
-  using region = createRegion({ bytes: TEST_REGION_BYTES, name: 'mycelium-doctor' })
-  await using primary = createPrimary({ region, clock: createBoottimeClock() })
-  await primary.start()
-  return primary.tracker
-}
-
 async function attempt<Value>(work: () => Promise<Value>): Promise<Finding<Value>> {
   try {
     return { value: await work() }
   } catch (error) {
     const problem = error instanceof Error ? error.message : String(error)
     const { fix } = error as { readonly fix?: unknown }
-    return typeof fix === 'string' ? { problem: problem, fix } : { problem }
+    return typeof fix === 'string' ? { problem: withoutFix(problem, fix), fix } : { problem }
   }
 }
 

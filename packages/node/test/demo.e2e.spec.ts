@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
+import { prepareGuestImage, probeQemu, probeTiers } from '@mycelium/endophyte'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { familyOf, survivors, withEnvironment } from './process-family.ts'
 
@@ -176,6 +177,25 @@ describe('options that make no sense', () => {
     expect({ status, stdout }).toEqual({ status: 2, stdout: '' })
     expect(stderr).toMatch(new RegExp(`^mycelium: .*${word}.*\\n$`))
   })
+})
+
+it('--tier: one that does not work is refused before anything starts, the others run', async () => {
+  const { works, rejected } = await probeTiers({
+    guests: { qemu: await probeQemu(), guest: await prepareGuestImage() },
+  })
+  expect(works).toContain('shadow')
+  const right = demo(...SMALL, '--kills', '0', '--tier', 'shadow')
+  expect(await right.end()).toBe(0)
+  expect(JSON.parse(await right.stdout)).toMatchObject({ tracker: 'shadow' })
+  for (const { tier } of rejected) {
+    const wrong = demo(...SMALL, '--kills', '0', '--tier', tier)
+    expect(await wrong.end()).toBe(3)
+    expect(wrong.progress).toEqual([
+      expect.stringMatching(
+        `^mycelium: --tier ${tier} does not work here \\(.+\\); these do: ${works.join(', ')}$`,
+      ),
+    ])
+  }
 })
 
 describe('mycelium demo leaves nothing behind', () => {

@@ -8,9 +8,9 @@ export interface DoctorFacts {
   readonly pageBytes: number | undefined
   /** Current clock source; undefined: the kernel does not tell. */
   readonly clockSource: string | undefined
-  /** How dirty pages are found here, proven by a self-test. */
-  readonly tracker: Finding<{
-    readonly tier: 'async' | 'sync' | 'hash' | 'shadow'
+  /** Ways to find dirty pages here, best first, each proven by its self-test. */
+  readonly tiers: Finding<{
+    readonly works: readonly string[]
     readonly rejected: readonly { readonly tier: string; readonly reason: string }[]
   }>
   /** /proc/sys/kernel/yama/ptrace_scope; undefined: the kernel has no Yama. */
@@ -64,7 +64,7 @@ const SLOW_CLOCKS: readonly string[] = ['hpet', 'acpi_pm', 'pit', 'jiffies', 're
 export function examine(facts: DoctorFacts): DoctorReport {
   const checks = [
     checkKernel(facts),
-    checkTracker(facts),
+    checkTiers(facts),
     checkPtrace(facts),
     checkQemu(facts),
     checkGuestImage(facts),
@@ -108,14 +108,16 @@ function checkKernel({ kernelRelease, architecture }: DoctorFacts): DoctorCheck 
   }
 }
 
-function checkTracker({ tracker }: DoctorFacts): DoctorCheck {
+function checkTiers({ tiers }: DoctorFacts): DoctorCheck {
   const name = 'dirty pages'
-  if ('problem' in tracker) return failed(name, tracker)
-  const { tier, rejected } = tracker.value
-  const why = rejected.map((one) => `${one.tier}: ${one.reason}`).join('; ')
-  const detail = `found by tier '${tier}', which passed its self-test`
-  if (tier === 'async') return { name, status: 'ok', detail }
-  return { name, status: 'warn', detail: `${detail} (${why})`, fix: 'see kernel' }
+  if ('problem' in tiers) return failed(name, tiers)
+  const { works, rejected } = tiers.value
+  const tested = works.length === 1 ? 'which passed its self-test' : 'each passed its self-test'
+  const working = `found by --tier ${works.join(', ')}, ${tested}`
+  const detail = [working, ...rejected.map((one) => `not by ${one.tier}: ${one.reason}`)].join('; ')
+  // The others are for comparison: that they do not work takes nothing away.
+  if (works[0] === 'async') return { name, status: 'ok', detail }
+  return { name, status: works.length === 0 ? 'fail' : 'warn', detail, fix: 'see kernel' }
 }
 
 function checkPtrace({ ptraceScope, mayTraceAll }: DoctorFacts): DoctorCheck {

@@ -14,7 +14,7 @@ const good: DoctorFacts = {
   architecture: 'x86_64',
   pageBytes: 4_096,
   clockSource: 'tsc',
-  tracker: { value: { tier: 'async', rejected: [] } },
+  tiers: { value: { works: ['async', 'sync', 'hash', 'shadow'], rejected: [] } },
   ptraceScope: 1,
   mayTraceAll: false,
   isRoot: false,
@@ -39,7 +39,7 @@ test('a good machine: all ok, nothing to do', () => {
   )
   expect(renderReport(report)).toEqual([
     'ok    kernel       Linux 6.12.0-1-amd64, x86_64',
-    "ok    dirty pages  found by tier 'async', which passed its self-test",
+    'ok    dirty pages  found by --tier async, sync, hash, shadow, each passed its self-test',
     'ok    ptrace       ptrace_scope 1: QEMU may be asked for its page tracking',
     'ok    QEMU         /usr/bin/qemu-system-x86_64 7.2.22',
     'ok    guest image  linux-image-6.1.0-9-cloud-amd64, busybox, load program',
@@ -61,7 +61,8 @@ test.each<[string, Partial<DoctorFacts>, CheckStatus]>([
   ['kernel', { architecture: 'aarch64', kernelRelease: '6.9.0' }, 'warn'],
   ['kernel', { architecture: 'aarch64', kernelRelease: '6.10.0' }, 'ok'],
   ['kernel', { architecture: 'riscv64' }, 'fail'],
-  ['dirty pages', { tracker: { problem: 'no addon' } }, 'fail'],
+  ['dirty pages', { tiers: { problem: 'no addon' } }, 'fail'],
+  ['dirty pages', { tiers: { value: { works: [], rejected: [] } } }, 'fail'],
   ['ptrace', { ptraceScope: undefined }, 'ok'],
   ['ptrace', { ptraceScope: 2 }, 'warn'],
   ['ptrace', { ptraceScope: 2, mayTraceAll: true }, 'ok'],
@@ -86,17 +87,23 @@ test.each<[string, Partial<DoctorFacts>, CheckStatus]>([
   expect(examine({ ...good, ...facts }).ok).toBe(status !== 'fail')
 })
 
-test('a slower tier says why the better ones do not work', () => {
-  const rejected = [
-    { tier: 'async', reason: 'no PAGEMAP_SCAN' },
-    { tier: 'sync', reason: 'EPERM' },
-  ]
-  expect(check('dirty pages', { tracker: { value: { tier: 'hash', rejected } } })).toEqual({
+test('says which tiers work, and why the others do not', () => {
+  const noScan = { tier: 'async', reason: 'no PAGEMAP_SCAN' }
+  const noRight = { tier: 'sync', reason: 'EPERM' }
+  const slow = { works: ['hash'], rejected: [noScan, noRight] }
+  expect(check('dirty pages', { tiers: { value: slow } })).toEqual({
     name: 'dirty pages',
     status: 'warn',
     detail:
-      "found by tier 'hash', which passed its self-test " + '(async: no PAGEMAP_SCAN; sync: EPERM)',
+      'found by --tier hash, which passed its self-test; not by async: no PAGEMAP_SCAN; ' +
+      'not by sync: EPERM',
     fix: 'see kernel',
+  })
+  const best = { works: ['async', 'hash', 'shadow'], rejected: [noRight] }
+  expect(check('dirty pages', { tiers: { value: best } })).toEqual({
+    name: 'dirty pages',
+    status: 'ok',
+    detail: 'found by --tier async, hash, shadow, each passed its self-test; not by sync: EPERM',
   })
 })
 
