@@ -52,6 +52,7 @@ async function takeEpoch(
 ): Promise<{ readonly pauseMs: number; readonly dirtyPages: number }> {
   const { qemu, primary, head, lastState } = setting
   const epoch = await primary.beginEpoch()
+  await epoch.precopy()
   const startMs = performance.now()
   const { stopped, state } = qemu.stopAndSaveState()
   await stopped

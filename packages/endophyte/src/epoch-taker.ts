@@ -57,7 +57,9 @@ export class EpochTaker {
       return undefined
     }
     const capture = await primary.beginEpoch()
-    // What `beginEpoch` waited for may have taken long.
+    // Most dirty pages are copied while the guest runs: it then stands still for few.
+    await capture.precopy()
+    // What was waited for may have taken long.
     if (!this.#deps.mayTake()) {
       capture.abandon()
       return undefined

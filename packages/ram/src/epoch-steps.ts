@@ -4,7 +4,6 @@ import type { PageSource } from './page-source.ts'
 
 /** What was captured of one epoch. */
 export interface Captured {
-  readonly dirtyPages: number
   readonly attachment: EpochAttachment | undefined
   /** Page hashes of the memory. */
   readonly hashes: Uint8Array | undefined
@@ -20,7 +19,6 @@ interface Owner {
 /** One epoch in its making: over after `seal`, `abandon` or the failure of any step. */
 export class EpochSteps implements EpochCapture {
   readonly #owner: Owner
-  #dirtyPages = 0
   #hashes: Uint8Array | undefined
   #isOver = false
 
@@ -28,12 +26,12 @@ export class EpochSteps implements EpochCapture {
     this.#owner = owner
   }
 
+  precopy(): Promise<number> {
+    return this.capture()
+  }
+
   capture(): Promise<number> {
-    return this.#run(async () => {
-      const pages = await this.#owner.source.capture()
-      this.#dirtyPages += pages
-      return pages
-    })
+    return this.#run(() => this.#owner.source.capture())
   }
 
   captureTail(): Promise<number> {
@@ -48,10 +46,7 @@ export class EpochSteps implements EpochCapture {
 
   async seal(attachment?: EpochAttachment): Promise<Checkpoint> {
     try {
-      return await this.#run(() => {
-        const dirtyPages = this.#dirtyPages
-        return this.#owner.seal({ dirtyPages, attachment, hashes: this.#hashes })
-      })
+      return await this.#run(() => this.#owner.seal({ attachment, hashes: this.#hashes }))
     } finally {
       this.abandon()
     }

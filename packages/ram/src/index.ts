@@ -164,7 +164,7 @@ export interface EpochAttachment {
 
 export interface Checkpoint {
   readonly name: EpochName
-  /** Pages that the tracker found. */
+  /** Pages that were written, as the tracker found them. */
   readonly dirtyPages: number
   /** Settles when every backup in sync holds the epoch. */
   readonly acknowledged: Promise<Acknowledgement>
@@ -182,6 +182,9 @@ export interface Acknowledgement {
  * `capture` until the last `capture` or `captureTail` has resolved. When a step fails, the epoch is
  * abandoned. After `seal` and `abandon` every step rejects `ERR_RAM_ORDER`. */
 export interface EpochCapture {
+  /** May come first, while whoever writes goes on: copies aside what is dirty so far, so that
+   * `capture` finds only what is written from now on. Resolves to the number of pages. */
+  precopy(): Promise<number>
   /** Finds the dirty pages and copies them aside. Resolves to their number. */
   capture(): Promise<number>
   /** The same for pages written since. */

@@ -114,11 +114,14 @@ export class PageSource {
   async encode(): Promise<{
     readonly chunks: readonly EncodedChunk[]
     readonly changed: Uint8Array
+    /** Pages captured, each once. */
+    readonly dirtyPages: number
     readonly root: bigint
   }> {
     const encoding = await this.#guarded(({ source }) => source.encode(this.#options))
+    const { zero, equal, words, raw, lz4 } = encoding.counts
     this.#count(encoding.counts)
-    return encoding
+    return { ...encoding, dirtyPages: zero + equal + words + raw + lz4 }
   }
 
   /** Brings the shadow up to date with what was captured, and keeps no chunks. */

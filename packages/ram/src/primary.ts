@@ -207,14 +207,14 @@ export class PrimaryReplicator extends TypedEventEmitter<Events> implements RamP
     }
   }
 
-  async #seal({ dirtyPages, attachment, hashes }: Captured): Promise<Checkpoint> {
+  async #seal({ attachment, hashes }: Captured): Promise<Checkpoint> {
     // Before the shadow moves: an epoch that cannot be sealed must not be lost.
     const full = attachmentOf('full', attachment?.full)
     const difference =
       attachment?.difference === undefined
         ? full
         : attachmentOf('difference', attachment.difference)
-    const { chunks: encoded, changed, root } = await this.#source.encode()
+    const { chunks: encoded, changed, dirtyPages, root } = await this.#source.encode()
     const name: EpochName = { fencing: this.#config.fencing, counter: ++this.#counter }
     const version: Version = { name, root }
     const chunks = await this.#writer.chunks(encoded, name)

@@ -26,7 +26,7 @@ const BACKUPS = 2
 
 type Action =
   | { readonly type: 'write'; readonly at: number; readonly bytes: number; readonly value: number }
-  | { readonly type: 'checkpoint'; readonly waits: boolean }
+  | { readonly type: 'checkpoint'; readonly waits: boolean; readonly precopiesAt?: number }
   | { readonly type: 'precopy' }
   | { readonly type: 'lose' | 'return' | 'restart' | 'swap'; readonly backup: number }
   | { readonly type: 'turns'; readonly count: number }
@@ -47,7 +47,14 @@ const actions: fc.Arbitrary<Action> = fc.oneof(
   },
   {
     weight: 4,
-    arbitrary: fc.record({ type: fc.constant('checkpoint' as const), waits: fc.boolean() }),
+    arbitrary: fc.record(
+      {
+        type: fc.constant('checkpoint' as const),
+        waits: fc.boolean(),
+        precopiesAt: fc.nat(BYTES - 1),
+      },
+      { requiredKeys: ['type', 'waits'] },
+    ),
   },
   fc.record({ type: fc.constant('precopy' as const) }),
   fc.record({ type: fc.constantFrom('lose', 'return', 'restart', 'swap'), backup }),
@@ -105,6 +112,13 @@ class Scene implements AsyncDisposable {
         return
       case 'checkpoint': {
         const epoch = await primary.beginEpoch()
+        const at = action.precopiesAt
+        if (at !== undefined) {
+          const precopied = epoch.precopy()
+          region.buffer.fill(1, at, at + 1)
+          await precopied
+          region.buffer.fill(this.#counter % 256, at, at + 2 * PAGE)
+        }
         this.#moments.set(++this.#counter, region.buffer.slice())
         await epoch.capture()
         if (this.#counter % 5 === 0) await epoch.hash()

@@ -2,6 +2,7 @@
 import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 import { afterEach, beforeEach, expect, it } from 'vitest'
+import type { Checkpoint } from '../src/index.ts'
 import { bringInSync, connect, makeBackup, PAGE, replicate, startPrimary } from './kit/cluster.ts'
 
 const PAGES = 64
@@ -66,11 +67,25 @@ function stamps(): Set<number> {
   return found
 }
 
-it('is whole whenever the writer stood still until it had resolved', async () => {
+type Take = () => Promise<Checkpoint>
+
+async function takeStopped(): Promise<Checkpoint> {
+  await pause()
+  return await side.primary.checkpoint()
+}
+
+async function takeCopiedBefore(): Promise<Checkpoint> {
+  const epoch = await side.primary.beginEpoch()
+  await epoch.precopy()
+  await pause()
+  await epoch.capture()
+  return await epoch.seal()
+}
+
+async function expectWhole(take: Take): Promise<void> {
   const seen = new Set<number>()
   for (let round = 0; round < CHECKPOINTS; round++) {
-    await pause()
-    const { acknowledged } = await side.primary.checkpoint()
+    const { acknowledged } = await take()
     resume()
     await acknowledged
     const found = stamps()
@@ -78,6 +93,14 @@ it('is whole whenever the writer stood still until it had resolved', async () =>
     for (const stamp of found) seen.add(stamp)
   }
   expect(seen.size, 'the writer really wrote in between').toBeGreaterThan(CHECKPOINTS / 2)
+}
+
+it('is whole whenever the writer stood still until it had resolved', async () => {
+  await expectWhole(takeStopped)
+})
+
+it('is whole though most of it was copied while the writer ran', async () => {
+  await expectWhole(takeCopiedBefore)
 })
 
 it('is torn, and seen to be, if the writer goes on', async () => {
