@@ -1,7 +1,6 @@
 import { accessSync, constants, statSync } from 'node:fs'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { freemem, tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { freemem } from 'node:os'
+import { dirname } from 'node:path'
 import {
   type GuestImage,
   prepareGuestImage,
@@ -13,6 +12,7 @@ import {
 import { createBoottimeClock, type TrackerTierName } from '@mycelium/ram'
 import type { CommandContext } from './context.ts'
 import { Demo } from './demo/demo.ts'
+import { createDemoFolder, sweepDemoFolders } from './demo/folder.ts'
 import type { DemoOptions } from './demo/options.ts'
 import { describeReport } from './demo/report.ts'
 import { NotReadyError, UsageError } from './errors.ts'
@@ -23,23 +23,22 @@ export async function runDemo(options: DemoOptions, context: CommandContext): Pr
   signal.throwIfAborted()
   checkOptions(options)
   if (options.log !== undefined) checkLog(options.log)
+  await sweepDemoFolders()
+  await using folder = await createDemoFolder()
   const clock = createBoottimeClock()
   const qemu = await probeQemu({ signal })
   const image = await prepareGuestImage({ signal, onProgress: progress })
   if (options.tier !== undefined) await checkTier(options.tier, { qemu, guest: image, signal })
   const { accelerator, reason } = await probeAccelerator({ qemu, image, signal })
   progress(`${qemu.binary}, ${accelerator}: ${reason}`)
-  const folder = await mkdtemp(join(tmpdir(), 'mycelium-demo-'))
-  await using demo = new Demo({ clock, context, qemu, accelerator, guest: image, folder }, options)
-  try {
-    const report = await demo.run()
-    for (const line of describeReport(report)) progress(line)
-    if (format === 'json') print(JSON.stringify(report))
-    return report.ok ? 0 : 1
-  } finally {
-    await demo.stop()
-    await rm(folder, { recursive: true, force: true })
-  }
+  await using demo = new Demo(
+    { clock, context, qemu, accelerator, guest: image, folder: folder.path },
+    options,
+  )
+  const report = await demo.run()
+  for (const line of describeReport(report)) progress(line)
+  if (format === 'json') print(JSON.stringify(report))
+  return report.ok ? 0 : 1
 }
 
 /** Of the guest's memory: the guest, what was last sent of it, and the image of its backup. */

@@ -1,9 +1,11 @@
 import { constants } from 'node:fs'
 import { open, readFile } from 'node:fs/promises'
 import { arch, release } from 'node:os'
+import { dirname } from 'node:path'
 import { prepareGuestImage, probeAccelerator, probeQemu, probeTiers } from '@mycelium/endophyte'
 import type { AbortOptions } from '@mycelium/interface'
 import { examine, type DoctorFacts, type DoctorReport, type Finding } from './core/doctor.ts'
+import { createDemoFolder } from './demo/folder.ts'
 
 export { renderReport } from './core/doctor.ts'
 export type { DoctorReport } from './core/doctor.ts'
@@ -82,6 +84,10 @@ async function findSystem(): Promise<Omit<DoctorFacts, keyof GuestFacts>> {
     mayTraceAll: (capabilities & (1n << CAP_SYS_PTRACE)) !== 0n,
     isRoot: process.getuid?.() === 0,
     memoryAvailableBytes: kilobytes(memory, 'MemAvailable'),
+    temporaryFolder: await attempt(async () => {
+      await using folder = await createDemoFolder()
+      return dirname(folder.path)
+    }),
     memoryFile: await attempt(async () => {
       const file = await open('/dev/shm', constants.O_RDWR | O_TMPFILE, 0o600)
       await file.close()

@@ -14,6 +14,14 @@ export class NotReadyError extends CodedError<'ERR_NODE_NOT_READY'> {
     return 'NotReadyError'
   }
   readonly code = 'ERR_NODE_NOT_READY'
+  /** What to do, if that is known; the message ends with it. */
+  readonly fix: string | undefined
+
+  constructor(problem: string, options: ErrorOptions & { readonly fix?: string } = {}) {
+    const { fix, ...rest } = options
+    super(fix === undefined ? problem : `${problem}. To do: ${fix}`, rest)
+    this.fix = fix
+  }
 }
 
 /** Why a program ends that was not told to by its own work. */

@@ -16,6 +16,7 @@ test('examines this machine', async () => {
     'KVM',
     'memory',
     '/dev/shm',
+    'TMPDIR',
     'user',
     'page size',
     'clock',
@@ -41,6 +42,30 @@ test('without any program: says what is missing and what to do', async () => {
   }
 })
 
+test('a temporary folder that serves no demo: doctor and demo say the same', async () => {
+  const before = process.env['TMPDIR']
+  process.env['TMPDIR'] = '/nowhere/at-all'
+  try {
+    const problem = 'the temporary folder /nowhere/at-all does not exist'
+    const fix = 'mkdir -p /nowhere/at-all, or set TMPDIR'
+    const { ok, checks } = await doctor()
+    expect(ok).toBe(false)
+    expect(checks.find(({ name }) => name === 'TMPDIR')).toEqual({
+      name: 'TMPDIR',
+      status: 'fail',
+      detail: problem,
+      fix,
+    })
+    let complaint = ''
+    const stderr = { write: (text: string) => (complaint += text) }
+    expect(await run(['demo'], { stdout: { write: () => expect.unreachable() }, stderr })).toBe(3)
+    expect(complaint).toBe(`mycelium: ${problem}. To do: ${fix}\n`)
+  } finally {
+    if (before === undefined) delete process.env['TMPDIR']
+    else process.env['TMPDIR'] = before
+  }
+})
+
 test('an abort gives its reason', async () => {
   const reason = new Error('enough')
   await expect(doctor({ signal: AbortSignal.abort(reason) })).rejects.toBe(reason)
@@ -52,6 +77,6 @@ test('the command prints the report, as lines or as JSON', async () => {
     const stdout = { write: (text: string) => (output += text) }
     expect(await run(args, { stdout, stderr: { write: () => {} } })).toBe(0)
     if (args.length === 1) expect(output).toMatch(/^ok {4}kernel {7}Linux /)
-    else expect(JSON.parse(output)).toMatchObject({ ok: true, checks: { length: 11 } })
+    else expect(JSON.parse(output)).toMatchObject({ ok: true, checks: { length: 12 } })
   }
 })

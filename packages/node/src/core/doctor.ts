@@ -27,6 +27,8 @@ export interface DoctorFacts {
     | { readonly name: 'kvm' | 'tcg'; readonly reason: string; readonly fix?: string | undefined }
     | undefined
   readonly memoryAvailableBytes: number | undefined
+  /** The temporary folder, if a demo can work in it. */
+  readonly temporaryFolder: Finding<string>
   /** A file without a name could be made in /dev/shm. */
   readonly memoryFile: Finding<true>
 }
@@ -71,6 +73,7 @@ export function examine(facts: DoctorFacts): DoctorReport {
     checkAccelerator(facts),
     checkMemory(facts),
     checkMemoryFile(facts),
+    checkTemporaryFolder(facts),
     checkUser(facts),
     checkPageSize(facts),
     checkClock(facts),
@@ -186,6 +189,12 @@ function checkMemoryFile({ memoryFile }: DoctorFacts): DoctorCheck {
   const name = '/dev/shm'
   if ('problem' in memoryFile) return failed(name, memoryFile)
   return { name, status: 'ok', detail: 'takes files without a name' }
+}
+
+function checkTemporaryFolder({ temporaryFolder }: DoctorFacts): DoctorCheck {
+  const name = 'TMPDIR'
+  if ('problem' in temporaryFolder) return failed(name, temporaryFolder)
+  return { name, status: 'ok', detail: `${temporaryFolder.value} takes the demo's folder` }
 }
 
 function checkUser({ isRoot }: DoctorFacts): DoctorCheck {

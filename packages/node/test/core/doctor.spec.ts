@@ -23,6 +23,7 @@ const good: DoctorFacts = {
   accelerator: { name: 'kvm', reason: 'a guest boots with it' },
   memoryAvailableBytes: 8 * 2 ** 30,
   memoryFile: { value: true },
+  temporaryFolder: { value: '/tmp' },
 }
 
 function check(name: string, facts: Partial<DoctorFacts>): DoctorCheck {
@@ -46,6 +47,7 @@ test('a good machine: all ok, nothing to do', () => {
     'ok    KVM          a guest boots with it',
     'ok    memory       8192 MiB available',
     'ok    /dev/shm     takes files without a name',
+    "ok    TMPDIR       /tmp takes the demo's folder",
     'ok    user         not root: QEMU runs as you, in a sandbox',
     'ok    page size    4096 bytes',
     'ok    clock        clock source tsc',
@@ -77,6 +79,7 @@ test.each<[string, Partial<DoctorFacts>, CheckStatus]>([
   ['memory', { memoryAvailableBytes: MEMORY_LEAST_BYTES - 1 }, 'fail'],
   ['memory', { memoryAvailableBytes: undefined }, 'warn'],
   ['/dev/shm', { memoryFile: { problem: 'ENOENT' } }, 'fail'],
+  ['TMPDIR', { temporaryFolder: { problem: 'it is full', fix: 'free some' } }, 'fail'],
   ['user', { isRoot: true }, 'ok'],
   ['page size', { pageBytes: 65_536 }, 'warn'],
   ['page size', { pageBytes: undefined }, 'warn'],
