@@ -212,8 +212,9 @@ export interface EncodingStats {
 }
 
 export interface RamPrimaryStats {
-  /** Epochs acknowledged. */
+  /** Epochs that at least one backup holds or held. */
   readonly epochs: number
+  /** The last of these. */
   readonly lastAcknowledged?: EpochName
   /** Pages by encoding, of epochs and fills as they were sent; `equal` ones were not. */
   readonly pages: EncodingStats

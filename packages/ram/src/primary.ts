@@ -356,8 +356,10 @@ export class PrimaryReplicator extends TypedEventEmitter<Events> implements RamP
     if (this.#isStopped) return
     const { name, by, mismatchPages } = effect
     const acknowledgement = { name, by, ...(mismatchPages !== undefined && { mismatchPages }) }
-    this.#epochs++
-    this.#lastAcknowledged = name
+    if (by.length > 0) {
+      this.#epochs++
+      this.#lastAcknowledged = name
+    }
     this.#settlers?.resolve(acknowledgement)
     this.#settlers = undefined
     this.#emit('acknowledged', acknowledgement)

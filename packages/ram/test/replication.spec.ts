@@ -127,6 +127,28 @@ describe('a backup', () => {
   })
 })
 
+describe('statistics', () => {
+  it('count and name only epochs that somebody holds', async () => {
+    const side = await primaryOf(BYTES)
+    const alone = await replicate(side)
+    expect(alone.by).toEqual([])
+    expect(side.primary.stats()).toMatchObject({ epochs: 0 })
+    expect(side.primary.stats()).not.toHaveProperty('lastAcknowledged')
+    const other = backupOf('b', BYTES)
+    const pair = await connect(side, other)
+    await bringInSync(side)
+    const held = await replicate(side)
+    expect(held.by).toEqual(['b'])
+    const { epochs } = side.primary.stats()
+    expect(side.primary.stats().lastAcknowledged).toEqual(held.name)
+    const gone = nextEvent(side.primary, 'backup:lost')
+    pair.lose()
+    await gone
+    expect((await replicate(side)).by).toEqual([])
+    expect(side.primary.stats()).toMatchObject({ epochs, lastAcknowledged: held.name })
+  })
+})
+
 describe('a backup that returns', () => {
   it('gets only the pages that changed since it went', async () => {
     const side = await primaryOf(BYTES)
