@@ -1,5 +1,12 @@
 /** Layers, lowest first. A package may import only from layers strictly below its own. */
-const layers = [['interface'], ['simulator'], ['ram'], ['endophyte'], ['node']]
+const layers = [
+  ['interface'],
+  ['simulator'],
+  ['identity', 'ram'],
+  ['fabric'],
+  ['endophyte'],
+  ['node'],
+]
 const folders = (names) => `^packages/(?:${names.join('|')})/`
 const rule = (name, comment, from, to) => ({ name, severity: 'error', comment, from, to })
 

@@ -11,7 +11,7 @@ const common: Options = {
 }
 
 /** Libraries: bundled from their own sources; everything imported by name stays an import. */
-const libraries = ['interface', 'simulator', 'ram', 'endophyte'].filter((name) =>
+const libraries = ['interface', 'simulator', 'identity', 'ram', 'fabric', 'endophyte'].filter((name) =>
   existsSync(`packages/${name}/src/index.ts`),
 )
 
