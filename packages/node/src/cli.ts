@@ -5,6 +5,7 @@ import { addDemo } from './commands/demo.ts'
 import { addDoctor } from './commands/doctor.ts'
 import { addInternal } from './commands/internal.ts'
 import {
+  CODE_OF_UNCODED,
   EXIT_CONFLICT,
   EXIT_FAILED,
   EXIT_NOT_READY,
@@ -67,9 +68,12 @@ export async function run(args: readonly string[], streams: Streams): Promise<nu
   for (const add of COMMANDS) add(program, act)
   try {
     await program.parseAsync(args, { from: 'user' }).catch((error: unknown) => {
+      if (!(error instanceof CommanderError)) throw error
+      if (error.exitCode === 0) return // help, version
       // Commander shows its help where a command is missing.
-      const isMissing = error instanceof CommanderError && error.code === 'commander.help'
-      throw isMissing ? new UsageError('a command is missing; mycelium --help lists them') : error
+      throw error.code === 'commander.help'
+        ? new UsageError('a command is missing; mycelium --help lists them')
+        : new UsageError(oneLine(error), { cause: error })
     })
     // What was written last fails a moment later.
     await setImmediate()
@@ -94,6 +98,7 @@ function createProgram(streams: Streams): Command {
     .exitOverride()
     .configureOutput({
       writeOut: (text) => {
+        untilEnd() // notices whether it could be written
         streams.stdout.write(text)
       },
       // The help that is shown in place of an error, and the error: `report` says it in one line.
@@ -119,21 +124,30 @@ function createContext(program: Command, streams: Streams): CommandContext {
   }
 }
 
+/** A line for people, and under `-o json` an object for programs; the exit code. */
 function report(error: unknown, program: Command, streams: Streams): number {
-  if (error instanceof CommanderError && error.exitCode === 0) return EXIT_OK // help, version
-  const { verbose = false } = program.opts<Partial<GlobalOptions>>()
-  if (error instanceof EndedError) {
-    if (error.endedBy === 'output failed')
-      streams.stderr.write('mycelium: cannot write the result\n')
-    return EXIT_CODES_ENDED[error.endedBy]
+  const { verbose = false, output } = program.opts<Partial<GlobalOptions>>()
+  const code = codeOf(error)
+  const line = lineOf(error, verbose)
+  if (line !== '') streams.stderr.write(`mycelium: ${line}\n`)
+  if (output === 'json') {
+    const failure = { code, message: oneLine(error) }
+    const result = { schema: 'mycelium.error/1', ok: false, error: failure }
+    streams.stdout.write(`${JSON.stringify(result)}\n`)
   }
-  streams.stderr.write(`mycelium: ${verbose ? trace(error) : oneLine(error)}\n`)
-  if (error instanceof CommanderError) return EXIT_USAGE
-  return EXIT_CODES.get(codeOf(error)) ?? EXIT_FAILED
+  if (error instanceof EndedError) return EXIT_CODES_ENDED[error.endedBy]
+  return EXIT_CODES.get(code) ?? EXIT_FAILED
+}
+
+/** Whoever ended the program knows it. */
+function lineOf(error: unknown, verbose: boolean): string {
+  if (!(error instanceof EndedError)) return verbose ? trace(error) : oneLine(error)
+  return error.endedBy === 'output failed' ? 'cannot write the result' : ''
 }
 
 function codeOf(error: unknown): string {
-  return error instanceof Error && 'code' in error ? String(error.code) : ''
+  const { code } = error instanceof Error ? (error as { readonly code?: unknown }) : {}
+  return typeof code === 'string' ? code : CODE_OF_UNCODED
 }
 
 function oneLine(error: unknown): string {

@@ -11,6 +11,9 @@ export const EXIT_CONFLICT = 4
 /** What shells add to the number of the signal that ended a program. */
 export const EXIT_SIGNAL_BASE = 128
 
+/** What `-o json` calls an error that has no code of its own. */
+export const CODE_OF_UNCODED = 'ERR_NODE_FAILED'
+
 /**
  * How often a process looks whether its parent is still there. A lost parent sends no signal, so
  * this bounds how long an orphan lives: shorter costs wake-ups, longer keeps a guest running that

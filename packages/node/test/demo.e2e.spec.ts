@@ -174,7 +174,8 @@ describe('options that make no sense', () => {
       [...PROGRAM, 'demo', '-o', 'json', ...args],
       { encoding: 'utf8' },
     )
-    expect({ status, stdout }).toEqual({ status: 2, stdout: '' })
+    expect(status).toBe(2)
+    expect(JSON.parse(stdout)).toMatchObject({ ok: false, error: { code: 'ERR_NODE_USAGE' } })
     expect(stderr).toMatch(new RegExp(`^mycelium: .*${word}.*\\n$`))
   })
 })
@@ -190,6 +191,7 @@ it('--tier: one that does not work is refused before anything starts, the others
   for (const { tier } of rejected) {
     const wrong = demo(...SMALL, '--kills', '0', '--tier', tier)
     expect(await wrong.end()).toBe(3)
+    expect(JSON.parse(await wrong.stdout)).toMatchObject({ error: { code: 'ERR_NODE_NOT_READY' } })
     expect(wrong.progress).toEqual([
       expect.stringMatching(
         `^mycelium: --tier ${tier} does not work here \\(.+\\); these do: ${works.join(', ')}$`,
@@ -216,6 +218,9 @@ describe('mycelium demo leaves nothing behind', () => {
     // What it starts meanwhile counts too.
     const met = new Map([...family, ...withEnvironment(run.folder)].map((one) => [one.pid, one]))
     expect(await run.end()).toBe(ending)
+    const said = await run.stdout
+    if (ending === 'SIGKILL') expect(said).toBe('')
+    else expect(JSON.parse(said)).toMatchObject({ ok: false, error: { code: 'ERR_NODE_ENDED' } })
     expect(await survivors([...met.values()])).toEqual([])
     expect(await survivors(withEnvironment(run.folder))).toEqual([])
     expect(readdirSync('/dev/shm').sort()).toEqual(run.sharedMemory)

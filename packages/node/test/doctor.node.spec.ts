@@ -77,6 +77,11 @@ test('the command prints the report, as lines or as JSON', async () => {
     const stdout = { write: (text: string) => (output += text) }
     expect(await run(args, { stdout, stderr: { write: () => {} } })).toBe(0)
     if (args.length === 1) expect(output).toMatch(/^ok {4}kernel {7}Linux /)
-    else expect(JSON.parse(output)).toMatchObject({ ok: true, checks: { length: 12 } })
+    else
+      expect(JSON.parse(output)).toMatchObject({
+        schema: 'mycelium.doctor/1',
+        ok: true,
+        checks: { length: 12 },
+      })
   }
 })

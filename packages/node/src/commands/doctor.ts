@@ -10,11 +10,11 @@ export const addDoctor: AddCommand = (program, act) => {
     .action(act(runDoctor))
 }
 
-/** With `-o json` the result is `{ok, checks: [{name, status, detail, fix?}]}`. */
+/** With `-o json` the result is `{schema, ok, checks: [{name, status, detail, fix?}]}`. */
 async function runDoctor(_options: object, context: CommandContext): Promise<number> {
   const { signal, progress, print, format } = context
   const report = await doctor({ signal, onProgress: progress })
-  if (format === 'json') print(JSON.stringify(report))
+  if (format === 'json') print(JSON.stringify({ schema: 'mycelium.doctor/1', ...report }))
   else for (const line of renderReport(report)) print(line)
   return report.ok ? EXIT_OK : EXIT_NOT_READY
 }
