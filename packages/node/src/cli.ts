@@ -96,6 +96,7 @@ function createProgram(streams: Streams): Command {
     )
     .option('--verbose', 'show where an error came from')
     .exitOverride()
+    .configureHelp({ showGlobalOptions: true })
     .configureOutput({
       writeOut: (text) => {
         untilEnd() // notices whether it could be written

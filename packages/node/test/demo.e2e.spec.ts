@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { chmodSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -154,6 +154,22 @@ describe('mycelium demo -o json', () => {
     expect(complaints).toEqual([
       expect.stringMatching(/^the log \/dev\/full ends here, the demo goes on: ENOSPC/),
     ])
+  })
+})
+
+it('--log: a pipe that nobody reads is refused, and not waited for', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'demo-e2e-'))
+  onTestFinished(() => {
+    rmSync(folder, { recursive: true })
+  })
+  const pipe = join(folder, 'pipe')
+  execFileSync('mkfifo', [pipe])
+  const { status, stderr } = spawnSync(process.execPath, [...PROGRAM, 'demo', '--log', pipe], {
+    encoding: 'utf8',
+  })
+  expect({ status, stderr }).toEqual({
+    status: 2,
+    stderr: `mycelium: --log ${pipe} is a pipe; give a file\n`,
   })
 })
 

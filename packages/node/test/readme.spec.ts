@@ -37,20 +37,17 @@ it('the README has the options of the demo, with their defaults', async () => {
   let help = ''
   const write = (text: string): void => void (help += text)
   await run(['demo', '--help'], { stdout: { write }, stderr: { write } })
-  const [, list = ''] = help.split('Options:')
+  const [, list = ''] = help.split(/^(?:Global )?Options:$/m)
   const told = list
     .split(/^ {2}(?=-)/m)
     .slice(1)
     .filter((text) => !text.startsWith('-h'))
     .map((text) => ({
       option: /^(--\S+ <.*?>)/.exec(text)?.[1],
-      byDefault: /\(default:\s+(.*?)\)/s.exec(text)?.[1],
+      byDefault: /default:\s+"?([^")]*)/.exec(text)?.[1]?.replaceAll(/\s+/g, ' ') ?? '',
     }))
-  const rows = [...readme.matchAll(/^\| `(--\S+ <.*?>)` \| (.*?) \|/gm)].map(
-    ([, option, text = '']) => ({
-      option,
-      byDefault: /^\d+$/.test(text) ? text : undefined,
-    }),
+  const rows = [...readme.matchAll(/^\| `(--\S+ <.*?>)` \|(.*?)\|/gm)].map(
+    ([, option, text = '']) => ({ option, byDefault: text.replaceAll('`', '').trim() }),
   )
   expect(rows).toEqual(told)
 })

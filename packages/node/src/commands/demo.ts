@@ -11,7 +11,7 @@ export const addDemo: AddCommand = (program, act) => {
     .option('--interval <ms>', 'from one checkpoint to the next', integer(10, 60_000), 100)
     .option(
       '--load <pages>',
-      'pages of 4 KiB that the guest writes per checkpoint',
+      'pages of 4 KiB that the guest writes per checkpoint, at most its working set',
       integer(0),
       2000,
     )
@@ -21,12 +21,10 @@ export const addDemo: AddCommand = (program, act) => {
     .option('--seed <number>', "of the guest's writes and the moments of the kills", integer(0), 1)
     .option('--log <file>', 'everything that the hosts tell, as lines of JSON')
     .addOption(
-      new Option('--tier <name>', 'how dirty pages are found').choices([
-        'async',
-        'sync',
-        'hash',
-        'shadow',
-      ]),
+      new Option(
+        '--tier <name>',
+        'how dirty pages are found (default: the best that works); doctor says which work here',
+      ).choices(['async', 'sync', 'hash', 'shadow']),
     )
     .addOption(
       new Option('--corrupt <tick>', 'when the guest damages a page of its own')
@@ -34,7 +32,9 @@ export const addDemo: AddCommand = (program, act) => {
         .hideHelp(),
     )
     .addOption(
-      new Option('--compression <name>', 'of pages on their way').choices(['none', 'lz4', 'zstd']),
+      new Option('--compression <name>', 'of pages on their way')
+        .choices(['none', 'lz4', 'zstd'])
+        .default('none'),
     )
     .action(act(runDemo))
 }
