@@ -1,19 +1,24 @@
-/**
- * usage: sim.ts PACKAGE [--seeds N] [--seed S]. Without a package: lists those with simulations.
- *
- * Runs every packages/PACKAGE/sim/*.sim.ts over N seeds from S on. Prints how many seeds ran in a
- * second and how often each rare event happened: a simulation that never saw one has not tested
- * it. A failure ends with the one line that repeats it, and exit code 1.
- */
+/** Runs simulations; `--help` says how. */
 import { globSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { runSeeds, type Simulation } from '../packages/simulator/src/index.ts'
-import { root } from './system.ts'
+import { argumentFault, root } from './system.ts'
 
 const EXIT_FAILED = 1
 const EXIT_USAGE = 2
 const SEEDS_DEFAULT = 200
+
+const USAGE = `usage: npm run sim -- [PACKAGE [--seeds N] [--seed S]]
+
+Runs every packages/PACKAGE/sim/*.sim.ts over N seeds from S on. Prints how many seeds ran in a
+second and how often each rare event happened: a simulation that never saw one has not tested it.
+A failure ends with the one line that repeats it, and exit code 1. Without PACKAGE: lists those
+with simulations.
+
+  --seeds N   how many (default: ${SEEDS_DEFAULT})
+  --seed S    the first one (default: 1)
+  -h, --help  this text`
 
 const words = (error: unknown): string => (error instanceof Error ? error.message : String(error))
 
@@ -35,8 +40,13 @@ function readArguments() {
       options: {
         seeds: { type: 'string', default: String(SEEDS_DEFAULT) },
         seed: { type: 'string', default: '1' },
+        help: { type: 'boolean', short: 'h', default: false },
       },
     })
+    if (values.help) {
+      console.log(USAGE)
+      process.exit(0)
+    }
     if (positionals.length > 1) throw new RangeError('PACKAGE must be one package')
     return {
       packageName: positionals[0],
@@ -44,7 +54,7 @@ function readArguments() {
       firstSeed: integer('seed', values.seed, 0),
     }
   } catch (error) {
-    return end(words(error), EXIT_USAGE)
+    return end(argumentFault(error), EXIT_USAGE)
   }
 }
 
