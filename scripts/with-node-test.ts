@@ -100,6 +100,18 @@ test('exit codes of the program and of a failed install or build', () => {
   assert.equal(withNode(fresh, 'program.js').status, 1)
 })
 
+test('set-up keeps compiled code in the checkout; what runs afterwards keeps none', () => {
+  const machine = createMachine()
+  const tell = 'echo "keeps it in $NODE_COMPILE_CACHE"'
+  machine.program('npx', tell)
+  machine.program('npm', `mkdir -p packages/node/dist && : >packages/node/dist/bin.js && ${tell}`)
+  const show = "console.log(process.env.NODE_COMPILE_CACHE ?? 'nowhere')\n"
+  writeFileSync(join(machine.checkout, 'program.js'), show)
+  const { stdout, stderr } = withNode(machine, 'program.js')
+  const line = `keeps it in ${machine.checkout}/node_modules/.cache/node-compile-cache\n`
+  assert.deepEqual({ stdout, stderr }, { stdout: 'nowhere\n', stderr: line.repeat(2) })
+})
+
 describe('what this machine lacks', () => {
   /** apt-get that writes down how it was called, and installs by making QEMU appear. */
   function withApt(machine: Machine, hasLists: boolean): void {
