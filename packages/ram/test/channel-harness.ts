@@ -51,6 +51,8 @@ export class Cable {
   readonly #server: Server
   readonly #sockets = new Set<Socket>()
   #cut = false
+  /** What may still pass from near to far before it is cut. */
+  #allowance: { bytes: number; readonly onUsedUp: () => void } | undefined
 
   constructor(
     target: { readonly path: string } | { readonly host: string; readonly port: number },
@@ -61,6 +63,7 @@ export class Cable {
         return
       }
       const far = connect(target)
+      near.on('data', ({ length }: Buffer) => this.#count(length))
       for (const [socket, other] of [
         [near, far],
         [far, near],
@@ -86,6 +89,24 @@ export class Cable {
   cut(): void {
     this.#cut = true
     for (const socket of this.#sockets) socket.destroy()
+  }
+
+  /** Resolves when so many bytes have gone in from near, and it is cut. What of the last ones
+   * comes out is not said. */
+  async cutAfter(bytes: number): Promise<void> {
+    await new Promise<void>((onUsedUp) => {
+      this.#allowance = { bytes, onUsedUp }
+    })
+  }
+
+  #count(bytes: number): void {
+    if (this.#allowance === undefined) return
+    this.#allowance.bytes -= bytes
+    if (this.#allowance.bytes > 0) return
+    const { onUsedUp } = this.#allowance
+    this.#allowance = undefined
+    this.cut()
+    onUsedUp()
   }
 
   mend(): void {

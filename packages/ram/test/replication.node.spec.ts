@@ -145,19 +145,31 @@ for (const [name, wire] of [
     })
 
     it('a cut in the middle of an epoch is mended, and nothing is sent again by us', async () => {
-      const { region, primary, connect, cable, expectSame } = await setup()
+      const { region, primary, other, connect, cable, expectSame } = await setup()
       const [channel] = await connect()
       await bringInSync({ primary })
       const lost: unknown[] = []
       primary.addEventListener('backup:lost', ({ detail }) => lost.push(detail))
-      for (let round = 0; round < 5; round++) {
+      for (const [round, part] of [0.05, 0.25, 0.5, 0.75, 0.95].entries()) {
+        const { applied } = other.backup
+        const { sentBytes } = primary.stats()
         stampPages(region, 0, 512, round)
         const suspended = nextEvent(channel, 'suspended')
-        const { acknowledged } = await primary.checkpoint()
-        cable.cut()
+        const cut = cable.cutAfter(BYTES * part)
+        const { name, acknowledged } = await primary.checkpoint()
+        const { lastEpochBytes } = primary.stats()
+        expect(lastEpochBytes).toBeGreaterThan(0.98 * BYTES)
+        let isPending = true
+        void acknowledged.then(() => {
+          isPending = false
+        })
+        await cut
         await suspended
+        expect(isPending).toBe(true)
+        expect(other.backup.applied).toEqual(applied)
         cable.mend()
-        expect((await acknowledged).by).toEqual([BACKUP])
+        expect(await acknowledged).toEqual({ name, by: [BACKUP] })
+        expect(primary.stats().sentBytes - sentBytes).toBeLessThan(lastEpochBytes + PAGE)
         expectSame()
       }
       expect(lost).toEqual([])
