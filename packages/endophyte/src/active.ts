@@ -13,17 +13,16 @@ import {
   JOIN_PAGES_MAX,
   type RamPrimary,
 } from '@mycelium/ram'
-import { PRECOPY_ROUNDS_MAX, UPDATE_RETRY_MS } from './constants.ts'
-import { type CapturedLines, OutputGate } from './core/output-gate.ts'
-import { ProtectionCore, type ProtectionEffect, type ProtectionInput } from './core/protection.ts'
-import { decodeVmRecord, encodeVmRecord } from './core/vm-record.ts'
+import { PRECOPY_ROUNDS_MAX } from './constants.ts'
+import type { CapturedLines } from './core/output-gate.ts'
 import { GuestEndedError, QmpLostError, VmLeaseLostError } from './errors.ts'
 import { type EpochMeasures, EpochTaker } from './epoch-taker.ts'
 import type { EndophyteEvents, EndophyteStats, EpochReport, VmConfig } from './index.ts'
 import { giveBack } from './lease/give-back.ts'
 import type { Machine } from './machine.ts'
+import { OutputCommit } from './output-commit.ts'
 import { PeerDialer } from './peer-dialer.ts'
-import { sleep } from './sleep.ts'
+import { StatusLines } from './status-lines.ts'
 
 export interface ActiveDeps {
   readonly machine: Machine
@@ -37,7 +36,8 @@ export interface ActiveDeps {
 export class ActiveVm {
   readonly #deps: ActiveDeps
   readonly #config: VmConfig
-  readonly #protection: ProtectionCore
+  readonly #lines: StatusLines
+  readonly #commit: OutputCommit
   readonly #primary: RamPrimary
   readonly #end = Promise.withResolvers<Error | undefined>()
   readonly #stopping = new AbortController()
@@ -51,15 +51,28 @@ export class ActiveVm {
   #isPausedByOther = false
   #isShutDown = false
   #wake: () => void = () => {}
-  readonly #output = new OutputGate()
   #closing: Promise<unknown> = Promise.resolve()
   #loop: Promise<void> = Promise.resolve()
 
   constructor(deps: ActiveDeps, config: VmConfig, record: Uint8Array) {
     this.#deps = deps
     this.#config = config
-    this.#protection = new ProtectionCore(decodeVmRecord(record))
-    const { machine, clock, lease } = deps
+    const { machine, clock, lease, emit } = deps
+    this.#lines = new StatusLines((text) => emit('status', { text }))
+    this.#commit = new OutputCommit(
+      {
+        lease,
+        clock,
+        lines: this.#lines,
+        signal: this.#stopping.signal,
+        emit,
+        stopped: () => {
+          // The record says so: nobody restarts the guest from a checkpoint.
+          this.#finish(new GuestEndedError('the guest has shut down'))
+        },
+      },
+      record,
+    )
     this.#primary = createPrimary(
       { region: machine.region, clock },
       {
@@ -94,13 +107,13 @@ export class ActiveVm {
       clock,
       mayTake: () => !this.#stopping.signal.aborted && !this.#isShutDown && !this.#isPausedByOther,
       captured: () => {
-        this.#captured = this.#output.capture()
+        this.#captured = this.#commit.capture()
       },
       paused: () => {
         if (!this.#isShutDown) this.#pausedByOther(true)
       },
       torn: () => {
-        this.#status('somebody continued the guest during an epoch, which is given up')
+        this.#lines.say('somebody continued the guest during an epoch, which is given up')
       },
     })
   }
@@ -128,7 +141,7 @@ export class ActiveVm {
     const loseLease = (): void => this.#finish(this.#leaseLost())
     if (lease.lost.aborted) loseLease()
     lease.lost.addEventListener('abort', loseLease, { signal: this.#stopping.signal })
-    this.#protect({ type: 'begin' })
+    this.#commit.protect({ type: 'begin' })
     await machine.cont()
     await this.#primary.start()
     this.#deps.emit('tracker', this.#primary.tracker)
@@ -140,12 +153,14 @@ export class ActiveVm {
   }
 
   #listenToMachine(): void {
-    const { machine } = this.#deps
+    const { machine, clock } = this.#deps
     const { signal } = this.#stopping
     machine.addEventListener(
       'console',
       ({ detail }) => {
-        this.#print(detail.lines)
+        const { lines } = detail
+        this.#deps.emit('console', { lines, at: clock.now() })
+        this.#commit.print(lines)
       },
       { signal },
     )
@@ -167,7 +182,7 @@ export class ActiveVm {
     machine.addEventListener(
       'reset',
       () => {
-        this.#status('the guest restarted')
+        this.#lines.say('the guest restarted')
         this.#deps.emit('reset', {})
       },
       { signal },
@@ -176,7 +191,7 @@ export class ActiveVm {
       'shutdown',
       () => {
         this.#isShutDown = true
-        this.#protect({ type: 'shutdown' })
+        this.#commit.protect({ type: 'shutdown' })
       },
       { signal },
     )
@@ -195,7 +210,8 @@ export class ActiveVm {
       'backup:phase',
       ({ detail: { id, phase } }) => {
         this.#deps.emit('backup', { id, phase })
-        if (phase !== 'in-sync' && phase !== 'joining') this.#protect({ type: 'left', backup: id })
+        if (phase === 'in-sync') this.#lines.over(`backup ${id}`)
+        else if (phase !== 'joining') this.#commit.protect({ type: 'left', backup: id })
         this.#wake()
       },
       { signal },
@@ -204,7 +220,8 @@ export class ActiveVm {
       'backup:lost',
       ({ detail: { id, reason } }) => {
         this.#deps.emit('backup', { id, phase: 'lost', reason: reason.message })
-        this.#protect({ type: 'left', backup: id })
+        this.#lines.say(`${id} is no backup any more: ${reason.message}`, `backup ${id}`)
+        this.#commit.protect({ type: 'left', backup: id })
         this.#dialer.redial(id)
       },
       { signal },
@@ -212,7 +229,7 @@ export class ActiveVm {
     this.#primary.addEventListener(
       'acknowledged',
       ({ detail: { name, by } }) => {
-        this.#protect({ type: 'acknowledged', epoch: name.counter, by })
+        this.#commit.protect({ type: 'acknowledged', epoch: name.counter, by })
       },
       { signal },
     )
@@ -239,7 +256,7 @@ export class ActiveVm {
       sentBytes,
       pages,
       backlogPages,
-      inSync: this.#protection.inSync,
+      inSync: this.#commit.inSync,
       ...(this.#epochMs !== undefined && { epochMs: this.#epochMs }),
       ...(last && {
         pauseMs: last.pauseMs,
@@ -321,7 +338,7 @@ export class ActiveVm {
     this.#captured = undefined
     if (taken === undefined) return
     const { checkpoint, measures } = taken
-    if (lines) this.#show(this.#output.sealed(lines, checkpoint.name.counter))
+    if (lines) this.#commit.sealed(lines, checkpoint.name.counter)
     await this.#report(checkpoint, measures)
   }
 
@@ -336,6 +353,7 @@ export class ActiveVm {
       return // stopped meanwhile
     }
     const { by, mismatchPages } = acknowledgement
+    if (by.length === 0) return // nobody holds it: a backup is filled, or the last one was lost
     const report: EpochReport = {
       ...measured,
       name: formatName(name),
@@ -353,74 +371,12 @@ export class ActiveVm {
   #pausedByOther(isPaused: boolean): void {
     if (isPaused === this.#isPausedByOther) return
     this.#isPausedByOther = isPaused
-    this.#status(
+    this.#lines.say(
       isPaused
         ? 'somebody paused the guest: no epochs until it is continued'
         : 'the guest was continued',
     )
     this.#wake()
-  }
-
-  // ---- output and record -----------------------------------------------------------------------
-
-  #print(lines: readonly string[]): void {
-    const at = this.#deps.clock.now()
-    this.#deps.emit('console', { lines, at })
-    const wasFull = this.#output.isFull
-    this.#show(this.#output.print(lines))
-    if (this.#output.isFull && !wasFull) {
-      this.#status('too much output waits for the backups: what comes now is dropped')
-    }
-  }
-
-  #show(lines: readonly string[]): void {
-    if (lines.length > 0) this.#deps.emit('output', { lines })
-  }
-
-  #protect(input: ProtectionInput): void {
-    for (const effect of this.#protection.step(input)) this.#perform(effect)
-  }
-
-  #perform(effect: ProtectionEffect): void {
-    switch (effect.type) {
-      case 'update':
-        void this.#update(encodeVmRecord(effect.record))
-        break
-      case 'hold':
-        this.#output.hold()
-        break
-      case 'release':
-        this.#show(this.#output.release(effect.epoch))
-        break
-      case 'open':
-        this.#show(this.#output.open())
-        break
-      case 'in-sync':
-        this.#deps.emit('in-sync', { members: effect.members })
-        break
-      case 'stopped':
-        // The record says so: nobody restarts the guest from a checkpoint.
-        this.#finish(new GuestEndedError('the guest has shut down'))
-        break
-    }
-  }
-
-  async #update(record: Uint8Array): Promise<void> {
-    try {
-      await this.#deps.lease.update(record, { signal: this.#stopping.signal })
-    } catch (error) {
-      if (this.#stopping.signal.aborted) return
-      const text = error instanceof Error ? error.message : String(error)
-      this.#status(`the record was not updated, trying again: ${text}`)
-      await sleep(this.#deps.clock, UPDATE_RETRY_MS, this.#stopping.signal)
-      this.#protect({ type: 'update-failed' })
-      return
-    }
-    this.#protect({ type: 'updated' })
-  }
-
-  #status(text: string): void {
-    this.#deps.emit('status', { text })
   }
 
   // ---- waiting ---------------------------------------------------------------------------------
