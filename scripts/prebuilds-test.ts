@@ -40,8 +40,8 @@ function pack(name: string): readonly string[] {
 
 const expected: Readonly<Record<string, readonly string[]>> = {
   ram: ['ram.node', 'uffd_shim.so'],
-  endophyte: ['mycelium-guard'],
-  node: ['ram.node', 'uffd_shim.so', 'mycelium-guard'],
+  endophyte: ['mycelium-guard', 'mycelium-load'],
+  node: ['ram.node', 'uffd_shim.so', 'mycelium-guard', 'mycelium-load'],
 }
 const {
   header: { glibcVersionRuntime },

@@ -20,7 +20,7 @@ import type { AbortOptions } from '@mycelium/interface'
 import { buildInitramfs, kernelPackages, planGuest, type GuestPlan } from '../core/guest-plan.ts'
 import type { QemuArchitecture } from '../core/qemu-command.ts'
 import { GuestImageError, NoCompilerError } from '../errors.ts'
-import { LOAD_SOURCE_PATH } from '../guest-files.ts'
+import { LOAD_SOURCE_PATH, loadProgramPath, PREBUILDS_FOLDER } from '../guest-files.ts'
 import { hostArchitecture } from '../qemu/architecture.ts'
 import { createAptDownloads } from './apt.ts'
 import { runTool } from './tools.ts'
@@ -40,6 +40,8 @@ export interface GuestImageInit extends AbortOptions {
   readonly cacheFolder?: string
   /** Where the tools are, as in $PATH. @default $PATH */
   readonly searchPath?: string
+  /** Where the load program lies compiled; it is compiled here if it does not. @default our own */
+  readonly prebuildsFolder?: string
   /** Called with one line when something slow begins. */
   readonly onProgress?: (line: string) => void
 }
@@ -53,9 +55,9 @@ export const TEMPORARY_AGE_MAX_MS = 3_600_000
 
 /**
  * The image of the demo guest, from the cache or made now: kernel and busybox of the distribution
- * (downloaded and unpacked, never installed; no root needed), the load program (compiled), and the
- * initramfs. Callers may run at the same time: each works in a folder of its own, and the first to
- * rename it wins.
+ * (downloaded and unpacked, never installed; no root needed), the load program (shipped; compiled
+ * where it was not), and the initramfs. Callers may run at the same time: each works in a folder of
+ * its own, and the first to rename it wins.
  *
  * Rejects with `ERR_ENDOPHYTE_GUEST_IMAGE` or `ERR_ENDOPHYTE_NO_COMPILER`, each with what to do.
  */
@@ -70,14 +72,13 @@ export async function prepareGuestImage(init: GuestImageInit = {}): Promise<Gues
     `guest-packages-${PACKAGES_FORMAT}-${architecture}`,
     (folder) => fetchPackages(folder, plan, init),
   )
-  const source = await readFile(LOAD_SOURCE_PATH)
+  const shipped = await shippedLoad(architecture, init)
   const busybox = await readFile(join(packages, 'busybox'))
   // What the initramfs is made from names it: a changed part means another folder.
-  const empty = buildInitramfs({ busybox, load: source })
-  const name = createHash('sha256').update(empty).digest('hex').slice(0, 16)
+  const parts = buildInitramfs({ busybox, load: shipped ?? (await readFile(LOAD_SOURCE_PATH)) })
+  const name = createHash('sha256').update(parts).digest('hex').slice(0, 16)
   const image = await madeOnce(cache, `guest-image-${architecture}-${name}`, async (folder) => {
-    init.onProgress?.('compiling the load program of the guest')
-    const load = await compileLoad(folder, plan, init)
+    const load = shipped ?? (await compileLoad(folder, plan, init))
     const initramfs = await promisify(gzip)(buildInitramfs({ busybox, load }))
     await writeFile(join(folder, 'initrd.gz'), initramfs, { mode: 0o644 })
   })
@@ -145,12 +146,21 @@ async function unpack(file: string, folder: string, init: GuestImageInit): Promi
   if (result.exitCode !== 0) throw broken(`dpkg-deb: ${result.complaint}`)
 }
 
+async function shippedLoad(
+  architecture: QemuArchitecture,
+  { prebuildsFolder = PREBUILDS_FOLDER }: GuestImageInit,
+): Promise<Uint8Array | undefined> {
+  const path = loadProgramPath(prebuildsFolder, architecture)
+  return (await exists(path)) ? await readFile(path) : undefined
+}
+
 /** @returns the static program */
 async function compileLoad(
   folder: string,
   plan: GuestPlan,
   init: GuestImageInit,
 ): Promise<Uint8Array> {
+  init.onProgress?.('compiling the load program of the guest')
   const output = join(folder, 'load')
   const args = ['-std=gnu17', '-O2', '-static', '-o', output, LOAD_SOURCE_PATH]
   const result = await runTool(plan.compiler, args, init)

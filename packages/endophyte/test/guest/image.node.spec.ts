@@ -15,7 +15,9 @@ import { gunzipSync } from 'node:zlib'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import {
   GUEST_FOLDERS_MAX,
-  prepareGuestImage,
+  type GuestImage,
+  type GuestImageInit,
+  prepareGuestImage as prepare,
   TEMPORARY_AGE_MAX_MS,
 } from '../../src/guest/image.ts'
 
@@ -31,6 +33,10 @@ beforeEach(async () => {
 afterEach(async () => {
   await rm(folder, { recursive: true })
 })
+
+/** Without a load program that was compiled before. */
+const prepareGuestImage = (init: GuestImageInit): Promise<GuestImage> =>
+  prepare({ prebuildsFolder: join(folder, 'prebuilds'), ...init })
 
 async function tool(name: string, script: string): Promise<void> {
   await writeFile(join(tools, name), `#!/bin/sh\necho "${name} $*" >> ${folder}/log\n${script}\n`)
@@ -184,6 +190,22 @@ test.each([
   await expect(preparing).rejects.toThrow(message)
   await expect(preparing).rejects.toMatchObject({ code: 'ERR_ENDOPHYTE_GUEST_IMAGE' })
   expect((await readdir(cacheFolder)).filter((one) => one.startsWith('temporary-'))).toEqual([])
+})
+
+test('a shipped load program needs no compiler; another one makes another image', async () => {
+  const searchPath = await fakeTools()
+  await tool('cc', 'exit 1')
+  const prebuilds = join(folder, 'prebuilds', 'linux-x64')
+  await mkdir(prebuilds, { recursive: true })
+  const images = []
+  for (const load of ['one load\n', 'another load\n']) {
+    await writeFile(join(prebuilds, 'mycelium-load'), load)
+    const image = await prepareGuestImage({ architecture: 'x86_64', cacheFolder, searchPath })
+    expect(gunzipSync(await readFile(image.initrdPath)).toString()).toContain(load)
+    images.push(image.initrdPath)
+  }
+  expect(new Set(images).size).toBe(2)
+  expect((await log()).filter((line) => line.startsWith('cc '))).toEqual([])
 })
 
 test('no compiler: says which package', async () => {
