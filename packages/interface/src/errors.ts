@@ -103,3 +103,51 @@ export class BulkRefusedError extends CodedError<'ERR_BULK_REFUSED'> {
     this.purpose = purpose
   }
 }
+
+/** The message was surely not delivered: no connection, or no room in the queue of the peer. */
+export class TransportUnreachableError extends CodedError<'ERR_TRANSPORT_UNREACHABLE'> {
+  override get name(): 'TransportUnreachableError' {
+    return 'TransportUnreachableError'
+  }
+  readonly code = 'ERR_TRANSPORT_UNREACHABLE'
+  readonly remote: NodeId
+
+  constructor(remote: NodeId, why: string, options?: ErrorOptions) {
+    super(`${remote} cannot be asked: ${why}`, options)
+    this.remote = remote
+  }
+}
+
+/** No answer came: the peer may have had the question, and may have acted on it. */
+export class TransportLostError extends CodedError<'ERR_TRANSPORT_LOST'> {
+  override get name(): 'TransportLostError' {
+    return 'TransportLostError'
+  }
+  readonly code = 'ERR_TRANSPORT_LOST'
+  readonly remote: NodeId
+
+  constructor(remote: NodeId, why: string, options?: ErrorOptions) {
+    super(`no answer from ${remote}: ${why}`, options)
+    this.remote = remote
+  }
+}
+
+/** The peer had the question and said no. */
+export class TransportRefusedError extends CodedError<'ERR_TRANSPORT_REFUSED'> {
+  override get name(): 'TransportRefusedError' {
+    return 'TransportRefusedError'
+  }
+  readonly code = 'ERR_TRANSPORT_REFUSED'
+  readonly remote: NodeId
+  /**
+   * `code` of what the peer's handler threw, or `ERR_TRANSPORT_HANDLER` where that had none,
+   * `ERR_TRANSPORT_NO_HANDLER`, `ERR_TRANSPORT_BUSY`, `ERR_TRANSPORT_ANSWER_TOO_LONG`.
+   */
+  readonly remoteCode: string
+
+  constructor(remote: NodeId, remoteCode: string, options?: ErrorOptions) {
+    super(`${remote} refuses: ${remoteCode}`, options)
+    this.remote = remote
+    this.remoteCode = remoteCode
+  }
+}

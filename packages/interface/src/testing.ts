@@ -10,3 +10,11 @@ export type { FencingLeasesSetup } from './testing/fencing-leases-setup.ts'
 export { fencingLeasesCases } from './testing/fencing-leases-cases.ts'
 export { createMemoryChannelPair } from './testing/memory-channel-pair.ts'
 export type { MemoryChannelPair, MemoryChannelPairInit } from './testing/memory-channel-pair.ts'
+export { messageTransportCases } from './testing/message-transport-cases.ts'
+export type { MessageTransportSetup } from './testing/message-transport-setup.ts'
+export { createMemoryTransports } from './testing/message-transport-memory.ts'
+export type {
+  MemoryTransports,
+  MemoryTransportsDeps,
+  MemoryTransportsInit,
+} from './testing/message-transport-memory.ts'

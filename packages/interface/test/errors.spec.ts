@@ -14,6 +14,9 @@ const errors = [
   new api.BulkAbortedError(peer, 'p', { cause }),
   new api.BulkUnreachableError(peer, 'why', { cause }),
   new api.BulkRefusedError(peer, 'p', 'why', { cause }),
+  new api.TransportUnreachableError(peer, 'why', { cause }),
+  new api.TransportLostError(peer, 'why', { cause }),
+  new api.TransportRefusedError(peer, 'ERR_X', { cause }),
 ]
 
 it('classes, exports and the table of the README agree', () => {
@@ -36,4 +39,5 @@ it('each says what happened and keeps its cause', () => {
   }
   expect(errors[3]).toMatchObject({ waitingMax: 1_024 })
   expect(errors[6]).toMatchObject({ remote: peer, purpose: 'p' })
+  expect(errors[9]).toMatchObject({ remote: peer, remoteCode: 'ERR_X' })
 })
