@@ -1,7 +1,8 @@
 import type { EncodedChunk } from './addon.ts'
 import { pack } from './compression.ts'
-import { HASHES_PER_MESSAGE, HEAD_BYTES } from './constants.ts'
-import type { Attachment, EpochName, Version } from './core/epoch.ts'
+import { ATTACHMENT_BYTES_MAX, HASHES_PER_MESSAGE, HEAD_BYTES } from './constants.ts'
+import { type Attachment, type EpochName, NO_ATTACHMENT, type Version } from './core/epoch.ts'
+import type { EpochAttachment } from './index.ts'
 import { type Address, encodeMessage, type Hasher, type OfferMode, writeHead } from './wire.ts'
 
 /** What is being sent as the current epoch. */
@@ -99,4 +100,26 @@ export class EpochWriter {
       this.#config.hash,
     )
   }
+}
+
+/** What goes with an epoch. Without a difference, those in sync get what those that join get. */
+export function attachmentsOf(
+  attachment: EpochAttachment | undefined,
+): Pick<OutgoingEpoch, 'full' | 'difference'> {
+  const full = attachmentOf('full', attachment?.full)
+  const difference = attachment?.difference
+  return {
+    full,
+    difference: difference === undefined ? full : attachmentOf('difference', difference),
+  }
+}
+
+function attachmentOf(kind: 'full' | 'difference', bytes: Uint8Array | undefined): Attachment {
+  if (bytes === undefined) return NO_ATTACHMENT
+  if (bytes.byteLength > ATTACHMENT_BYTES_MAX) {
+    throw new RangeError(
+      `attachment must be at most ${ATTACHMENT_BYTES_MAX} bytes, got ${bytes.byteLength}`,
+    )
+  }
+  return { kind, bytes }
 }

@@ -2,7 +2,6 @@ import type { AbortOptions, BulkChannel, NodeId } from '@mycelium/interface'
 import { TypedEventEmitter } from 'main-event'
 import { loadAddon, type RamAddon } from './addon.ts'
 import {
-  ATTACHMENT_BYTES_MAX,
   BACKUPS_MAX,
   CHUNK_BYTES_MAX,
   DETACH_MS_MAX,
@@ -11,11 +10,11 @@ import {
   JOIN_PAGES_MAX,
   PAGE_BYTES,
 } from './constants.ts'
-import { type Attachment, type EpochName, NO_ATTACHMENT, type Version } from './core/epoch.ts'
+import type { EpochName, Version } from './core/epoch.ts'
 import { PrimaryCore, type PrimaryEffect, type PrimaryInput } from './core/primary.ts'
 import { type Captured, EpochSteps } from './epoch-steps.ts'
-import { EpochWriter, type OutgoingEpoch } from './epoch-writer.ts'
-import { FrameError, OrderError, RamClosedError } from './errors.ts'
+import { attachmentsOf, EpochWriter, type OutgoingEpoch } from './epoch-writer.ts'
+import { OrderError, RamClosedError, RegionError } from './errors.ts'
 import { FillSender } from './fill-sender.ts'
 import type {
   Acknowledgement,
@@ -209,11 +208,7 @@ export class PrimaryReplicator extends TypedEventEmitter<Events> implements RamP
 
   async #seal({ attachment, hashes }: Captured): Promise<Checkpoint> {
     // Before the shadow moves: an epoch that cannot be sealed must not be lost.
-    const full = attachmentOf('full', attachment?.full)
-    const difference =
-      attachment?.difference === undefined
-        ? full
-        : attachmentOf('difference', attachment.difference)
+    const { full, difference } = attachmentsOf(attachment)
     const { chunks: encoded, changed, dirtyPages, root } = await this.#source.encode()
     const name: EpochName = { fencing: this.#config.fencing, counter: ++this.#counter }
     const version: Version = { name, root }
@@ -248,7 +243,7 @@ export class PrimaryReplicator extends TypedEventEmitter<Events> implements RamP
   }
 
   async #receive(id: NodeId, channel: BulkChannel, message: RamMessage): Promise<void> {
-    if (message.region !== this.#regionHash) throw new FrameError(`${id} speaks of another region`)
+    if (message.region !== this.#regionHash) throw new RegionError(`${id} has another region`)
     switch (message.type) {
       case 'hello': {
         const { regionBytes, root, applied } = message
@@ -435,16 +430,6 @@ export class PrimaryReplicator extends TypedEventEmitter<Events> implements RamP
   #emit<Name extends keyof RamPrimaryEvents>(name: Name, detail: RamPrimaryEvents[Name]): void {
     this.safeDispatchEvent(name, { detail })
   }
-}
-
-function attachmentOf(kind: 'full' | 'difference', bytes: Uint8Array | undefined): Attachment {
-  if (bytes === undefined) return NO_ATTACHMENT
-  if (bytes.byteLength > ATTACHMENT_BYTES_MAX) {
-    throw new RangeError(
-      `attachment must be at most ${ATTACHMENT_BYTES_MAX} bytes, got ${bytes.byteLength}`,
-    )
-  }
-  return { kind, bytes }
 }
 
 function errorOf(error: unknown): Error {

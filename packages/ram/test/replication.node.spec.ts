@@ -160,9 +160,10 @@ for (const [name, wire] of [
         const { lastEpochBytes } = primary.stats()
         expect(lastEpochBytes).toBeGreaterThan(0.98 * BYTES)
         let isPending = true
-        void acknowledged.then(() => {
+        const settle = (): void => {
           isPending = false
-        })
+        }
+        acknowledged.then(settle, settle)
         await cut
         await suspended
         expect(isPending).toBe(true)
