@@ -1,0 +1,147 @@
+/**
+ * Canonical CBOR (RFC 8949, section 4.2.1), of which we use a part: integers that JavaScript holds
+ * exactly, byte strings, text, arrays, maps with text keys, booleans and null; no floats, no tags,
+ * no indefinite lengths. One value has one encoding, so that a signature and a hash mean a value.
+ * Also the texts made of bytes: base58btc and base64url.
+ */
+import { decode, encode, rfc8949EncodeOptions, Tokenizer, Type, type Token } from 'cborg'
+import { equals } from 'uint8arrays/equals'
+import { fromString } from 'uint8arrays/from-string'
+import { toString } from 'uint8arrays/to-string'
+import { CBOR_DEPTH_MAX } from './constants.ts'
+import { DocumentError } from './errors.ts'
+
+export type CanonicalMap = { readonly [key: string]: CanonicalValue }
+export type CanonicalValue =
+  number | string | boolean | null | Uint8Array | readonly CanonicalValue[] | CanonicalMap
+
+/**
+ * The one encoding of a value.
+ *
+ * @throws {TypeError} the value holds something else than {@link CanonicalValue} names
+ */
+export function encodeCanonical(value: CanonicalValue): Uint8Array {
+  checkEncodable(value, 0)
+  return encode(value, rfc8949EncodeOptions)
+}
+
+function checkEncodable(value: CanonicalValue | undefined, depth: number): void {
+  switch (typeof value) {
+    case 'boolean':
+      return
+    case 'number':
+      if (Number.isSafeInteger(value) && !Object.is(value, -0)) return
+      throw new TypeError(`value: not an integer (got ${value})`)
+    case 'string':
+      // A decoder may drop a byte order mark, and half a surrogate pair has no UTF-8.
+      if (value.isWellFormed() && !value.startsWith('\ufeff')) return
+      throw new TypeError('value: text that UTF-8 cannot carry')
+    case 'object':
+      if (value === null || value instanceof Uint8Array) return
+      if (depth >= CBOR_DEPTH_MAX) throw new TypeError(`value: deeper than ${CBOR_DEPTH_MAX}`)
+      if (Array.isArray(value)) {
+        for (const item of value as readonly CanonicalValue[]) checkEncodable(item, depth + 1)
+        return
+      }
+      for (const [key, item] of Object.entries(value)) {
+        checkEncodable(key, depth + 1)
+        checkEncodable(item, depth + 1)
+      }
+      return
+    default:
+      throw new TypeError(`value: cannot be encoded (got ${typeof value})`)
+  }
+}
+
+/**
+ * Reads a value. Byte strings are copies.
+ *
+ * @param bytesMax - longer input is refused before it is read
+ * @throws {DocumentError} `ERR_IDENTITY_DOCUMENT`: anything but the one encoding of a value
+ */
+export function decodeCanonical(bytes: Uint8Array, bytesMax: number): CanonicalValue {
+  if (bytes.byteLength > bytesMax) {
+    throw new DocumentError(`${bytes.byteLength} bytes, ${bytesMax} are allowed`)
+  }
+  let value: CanonicalValue
+  let again: Uint8Array
+  try {
+    const tokenizer = new BoundedTokenizer(bytes)
+    value = decode(bytes, { ...STRICT, tokenizer }) as CanonicalValue
+    again = encodeCanonical(value)
+  } catch (cause) {
+    if (cause instanceof DocumentError) throw cause
+    throw new DocumentError(`not canonical CBOR: ${(cause as Error).message}`, { cause })
+  }
+  // Finds what the decoder bears: other orders of keys, text that is not UTF-8.
+  if (!equals(again, bytes)) throw new DocumentError('CBOR that is not canonical')
+  return value
+}
+
+const STRICT = {
+  strict: true,
+  allowIndefinite: false,
+  allowUndefined: false,
+  allowBigInt: false,
+  allowInfinity: false,
+  allowNaN: false,
+  rejectDuplicateMapKeys: true,
+} as const
+
+/** Refuses what we never write before a decoder follows it down. */
+class BoundedTokenizer extends Tokenizer {
+  /** Items that each open array or map still lacks, outermost first. */
+  readonly #lacking: number[] = []
+
+  constructor(bytes: Uint8Array) {
+    super(bytes, STRICT)
+  }
+
+  override next(): Token {
+    const token = super.next()
+    const { type } = token
+    if (Type.equals(type, Type.float) || Type.equals(type, Type.tag)) {
+      throw new DocumentError(`CBOR with a ${type.name}`)
+    }
+    const last = this.#lacking.length - 1
+    if (last >= 0) this.#lacking[last] = (this.#lacking[last] ?? 0) - 1
+    const isMap = Type.equals(type, Type.map)
+    if (isMap || Type.equals(type, Type.array)) {
+      this.#lacking.push(token.value * (isMap ? 2 : 1))
+      if (this.#lacking.length > CBOR_DEPTH_MAX) {
+        throw new DocumentError(`CBOR deeper than ${CBOR_DEPTH_MAX}`)
+      }
+    }
+    while (this.#lacking.at(-1) === 0) this.#lacking.pop()
+    return token
+  }
+}
+
+export type TextBase = 'base58btc' | 'base64url' | 'hex'
+
+/** Bytes as text, without padding and without the prefix of multibase. */
+export function textOf(bytes: Uint8Array, base: TextBase): string {
+  return toString(bytes, base)
+}
+
+/**
+ * The bytes of a text that {@link textOf} would write; `undefined` for any other.
+ *
+ * @param charsMax - longer text is refused before it is read: base58 takes quadratic time
+ */
+export function bytesOfText(
+  text: string,
+  base: TextBase,
+  charsMax: number,
+): Uint8Array | undefined {
+  if (text.length > charsMax) return undefined
+  try {
+    const bytes = fromString(text, base)
+    return textOf(bytes, base) === text ? bytes : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** Whether bytes are equal. Not in constant time: for what is public. */
+export const areEqual: (one: Uint8Array, other: Uint8Array) => boolean = equals
