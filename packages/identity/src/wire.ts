@@ -11,21 +11,21 @@ import { toString } from 'uint8arrays/to-string'
 import { CBOR_DEPTH_MAX } from './constants.ts'
 import { DocumentError } from './errors.ts'
 
-export type CanonicalMap = { readonly [key: string]: CanonicalValue }
-export type CanonicalValue =
-  number | string | boolean | null | Uint8Array | readonly CanonicalValue[] | CanonicalMap
+export type CborMap = { readonly [key: string]: CborValue }
+export type CborValue =
+  number | string | boolean | null | Uint8Array | readonly CborValue[] | CborMap
 
 /**
  * The one encoding of a value.
  *
- * @throws {TypeError} the value holds something else than {@link CanonicalValue} names
+ * @throws {TypeError} the value holds something else than {@link CborValue} names
  */
-export function encodeCanonical(value: CanonicalValue): Uint8Array {
+export function encodeCanonical(value: CborValue): Uint8Array {
   checkEncodable(value, 0)
   return encode(value, rfc8949EncodeOptions)
 }
 
-function checkEncodable(value: CanonicalValue | undefined, depth: number): void {
+function checkEncodable(value: CborValue | undefined, depth: number): void {
   switch (typeof value) {
     case 'boolean':
       return
@@ -40,7 +40,7 @@ function checkEncodable(value: CanonicalValue | undefined, depth: number): void 
       if (value === null || value instanceof Uint8Array) return
       if (depth >= CBOR_DEPTH_MAX) throw new TypeError(`value: deeper than ${CBOR_DEPTH_MAX}`)
       if (Array.isArray(value)) {
-        for (const item of value as readonly CanonicalValue[]) checkEncodable(item, depth + 1)
+        for (const item of value as readonly CborValue[]) checkEncodable(item, depth + 1)
         return
       }
       for (const [key, item] of Object.entries(value)) {
@@ -53,21 +53,25 @@ function checkEncodable(value: CanonicalValue | undefined, depth: number): void 
   }
 }
 
+export interface DecodeLimits {
+  /** Longer input is refused before it is read. */
+  readonly bytesMax: number
+}
+
 /**
  * Reads a value. Byte strings are copies.
  *
- * @param bytesMax - longer input is refused before it is read
  * @throws {DocumentError} `ERR_IDENTITY_DOCUMENT`: anything but the one encoding of a value
  */
-export function decodeCanonical(bytes: Uint8Array, bytesMax: number): CanonicalValue {
+export function decodeCanonical(bytes: Uint8Array, { bytesMax }: DecodeLimits): CborValue {
   if (bytes.byteLength > bytesMax) {
     throw new DocumentError(`${bytes.byteLength} bytes, ${bytesMax} are allowed`)
   }
-  let value: CanonicalValue
+  let value: CborValue
   let again: Uint8Array
   try {
     const tokenizer = new BoundedTokenizer(bytes)
-    value = decode(bytes, { ...STRICT, tokenizer }) as CanonicalValue
+    value = decode(bytes, { ...STRICT, tokenizer }) as CborValue
     again = encodeCanonical(value)
   } catch (cause) {
     if (cause instanceof DocumentError) throw cause

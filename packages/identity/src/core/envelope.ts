@@ -7,7 +7,7 @@ import {
   SIGNATURES_MAX,
 } from '../constants.ts'
 import { DocumentError } from '../errors.ts'
-import { encodeCanonical, type CanonicalValue } from '../wire.ts'
+import { encodeCanonical, type CborValue } from '../wire.ts'
 import { compareBytes, readDocument } from './fields.ts'
 import type { Crypto, DocumentKind, Envelope, Signer } from './model.ts'
 
@@ -105,9 +105,9 @@ export function decodeEnvelope(bytes: Uint8Array, bytesMax: number = ENVELOPE_BY
   })
 }
 
-function readSignature(pair: CanonicalValue): Envelope['signatures'][number] {
+function readSignature(pair: CborValue): Envelope['signatures'][number] {
   if (Array.isArray(pair) && pair.length === 2) {
-    const [publicKey, signature] = pair as readonly CanonicalValue[]
+    const [publicKey, signature] = pair as readonly CborValue[]
     if (
       publicKey instanceof Uint8Array &&
       publicKey.byteLength === KEY_BYTES &&

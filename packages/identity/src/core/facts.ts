@@ -1,7 +1,7 @@
 /** The form of facts. What they do together: `network-state.ts`. */
 import { ENVELOPE_BYTES_MAX, KEY_BYTES, LABEL_CHARS_MAX, SERIAL_BYTES } from '../constants.ts'
 import { DocumentError } from '../errors.ts'
-import { encodeCanonical, type CanonicalMap } from '../wire.ts'
+import { encodeCanonical, type CborMap } from '../wire.ts'
 import { readDocument, type Fields } from './fields.ts'
 import { parseNetworkId } from './ids.ts'
 import type { Fact, RevocationReason, Statement } from './model.ts'
@@ -57,7 +57,7 @@ export function encodeFact(fact: Fact): Uint8Array {
   return body
 }
 
-function mapOf(statement: Statement): CanonicalMap {
+function mapOf(statement: Statement): CborMap {
   const { kind } = statement
   switch (kind) {
     case 'certificate-revoked':

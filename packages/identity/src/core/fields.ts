@@ -1,6 +1,6 @@
 /** Reads the fields of a map of canonical CBOR, each within its bounds, and no field besides. */
 import { DocumentError } from '../errors.ts'
-import { areEqual, decodeCanonical, type CanonicalMap, type CanonicalValue } from '../wire.ts'
+import { areEqual, decodeCanonical, type CborMap, type CborValue } from '../wire.ts'
 
 export interface Bounds {
   readonly min?: number
@@ -9,11 +9,11 @@ export interface Bounds {
 
 export class Fields {
   readonly #what: string
-  readonly #map: CanonicalMap
+  readonly #map: CborMap
   readonly #read = new Set<string>()
 
   /** @param what - names the document in errors */
-  constructor(what: string, value: CanonicalValue) {
+  constructor(what: string, value: CborValue) {
     this.#what = what
     if (typeof value !== 'object' || value === null || isList(value)) throw this.#error('no map')
     if (value instanceof Uint8Array) throw this.#error('no map')
@@ -24,7 +24,7 @@ export class Fields {
     return Object.hasOwn(this.#map, key)
   }
 
-  value(key: string): CanonicalValue {
+  value(key: string): CborValue {
     this.#read.add(key)
     const value = this.has(key) ? this.#map[key] : undefined
     if (value === undefined) throw this.#error(`"${key}" is missing`)
@@ -57,7 +57,7 @@ export class Fields {
     return name
   }
 
-  list(key: string, { min = 0, max }: Bounds): readonly CanonicalValue[] {
+  list(key: string, { min = 0, max }: Bounds): readonly CborValue[] {
     const value = this.value(key)
     if (!isList(value)) throw this.#error(`"${key}" is no list`)
     if (value.length < min || value.length > max) {
@@ -93,7 +93,7 @@ export class Fields {
     }
   }
 
-  #bytes(key: string, value: CanonicalValue, length: number | Bounds): Uint8Array {
+  #bytes(key: string, value: CborValue, length: number | Bounds): Uint8Array {
     const { min = 0, max } = typeof length === 'number' ? { min: length, max: length } : length
     if (!(value instanceof Uint8Array) || value.byteLength < min || value.byteLength > max) {
       throw this.#error(`"${key}" is not a byte string of ${min} to ${max} bytes`)
@@ -101,7 +101,7 @@ export class Fields {
     return value
   }
 
-  #text(key: string, value: CanonicalValue, { min = 0, max }: Bounds): string {
+  #text(key: string, value: CborValue, { min = 0, max }: Bounds): string {
     if (typeof value !== 'string' || value.length < min || value.length > max) {
       throw this.#error(`"${key}" is not a text of ${min} to ${max} characters`)
     }
@@ -117,10 +117,10 @@ export class Fields {
   }
 }
 
-const isList = (value: CanonicalValue): value is readonly CanonicalValue[] => Array.isArray(value)
+const isList = (value: CborValue): value is readonly CborValue[] => Array.isArray(value)
 
 /** Reads a map: the function has to ask for every field that may be there. */
-export function readFields<T>(what: string, value: CanonicalValue, read: (fields: Fields) => T): T {
+export function readFields<T>(what: string, value: CborValue, read: (fields: Fields) => T): T {
   const fields = new Fields(what, value)
   const result = read(fields)
   fields.end()
@@ -137,9 +137,9 @@ export function readDocument<T>(
   { bytes, bytesMax }: { readonly bytes: Uint8Array; readonly bytesMax: number },
   read: (fields: Fields) => T,
 ): T {
-  let value: CanonicalValue
+  let value: CborValue
   try {
-    value = decodeCanonical(bytes, bytesMax)
+    value = decodeCanonical(bytes, { bytesMax })
   } catch (cause) {
     if (!(cause instanceof DocumentError)) throw cause
     throw new DocumentError(`${what}: ${cause.message}`, { cause })
