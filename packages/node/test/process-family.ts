@@ -5,6 +5,9 @@ import { setTimeout as delay } from 'node:timers/promises'
 /** Bound on the end of everything, in milliseconds: an orphan looks for its parent every 250. */
 const END_TIMEOUT_MS = 15_000
 
+/** Bound on waiting for processes to be there: a guest under emulation among them. */
+const BEGIN_TIMEOUT_MS = 120_000
+
 /** A process, told from a later one with the same number. */
 export interface Process {
   readonly pid: number
@@ -55,6 +58,16 @@ export function withEnvironment(text: string): Process[] {
       return false // gone, or not ours
     }
   })
+}
+
+/** Waits until `look` finds something. @throws it did not in two minutes */
+export async function until<T>(look: () => T | undefined): Promise<T> {
+  const deadline = performance.now() + BEGIN_TIMEOUT_MS
+  for (let found = look(); performance.now() < deadline; found = look()) {
+    if (found !== undefined) return found
+    await delay(50)
+  }
+  throw new Error(`nothing was found in ${BEGIN_TIMEOUT_MS} ms`)
 }
 
 /** Waits until all of them are gone. Returns those that are not. */
