@@ -2,7 +2,7 @@
 const layers = [
   ['interface'],
   ['simulator'],
-  ['identity', 'ram'],
+  ['identity', 'raft', 'ram'],
   ['fabric'],
   ['endophyte'],
   ['node'],

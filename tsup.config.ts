@@ -11,9 +11,15 @@ const common: Options = {
 }
 
 /** Libraries: bundled from their own sources; everything imported by name stays an import. */
-const libraries = ['interface', 'simulator', 'identity', 'ram', 'fabric', 'endophyte'].filter((name) =>
-  existsSync(`packages/${name}/src/index.ts`),
-)
+const libraries = [
+  'interface',
+  'simulator',
+  'identity',
+  'raft',
+  'ram',
+  'fabric',
+  'endophyte',
+].filter((name) => existsSync(`packages/${name}/src/index.ts`))
 
 /** The sources that a package exports. */
 function entries(name: string): string[] {
