@@ -267,3 +267,37 @@ describe('scripts/ci.ts', () => {
     })
   }
 })
+
+describe('check:prebuilds', () => {
+  test('comes after check:arm64, which builds for the other architecture', () => {
+    const manifest = readFileSync(join(root, 'package.json'), 'utf8')
+    const { scripts } = JSON.parse(manifest) as { readonly scripts: Readonly<object> }
+    const names = Object.keys(scripts)
+    assert.ok(names.indexOf('check:arm64') < names.indexOf('check:prebuilds'))
+    assert.ok(names.includes('check:arm64'))
+  })
+
+  test('says for each package that there is nothing for an architecture', () => {
+    const checkout = join(scratch, 'prebuilds')
+    cpSync(join(root, 'scripts'), join(checkout, 'scripts'), { recursive: true })
+    for (const name of ['ram', 'endophyte', 'node']) {
+      const folder = join(checkout, 'packages', name)
+      const host = `prebuilds/linux-${process.arch}`
+      cpSync(join(root, 'packages', name, host), join(folder, host), { recursive: true })
+      const manifest = { name, version: '0.0.0', files: ['prebuilds'] }
+      writeFileSync(join(folder, 'package.json'), JSON.stringify(manifest))
+    }
+    const program = join(checkout, 'scripts/prebuilds-test.ts')
+    const { status: code, stdout } = spawnSync(process.execPath, [program], { encoding: 'utf8' })
+    const other = process.arch === 'x64' ? 'arm64' : 'x64'
+    assert.deepEqual(
+      countTap(stdout).skipped.filter((line) => line.includes('not built')),
+      ['ram', 'endophyte', 'node'].map(
+        (name) =>
+          `packages/${name}/prebuilds/linux-${other}: ` +
+          `not built here: node scripts/prebuild.ts ${other}`,
+      ),
+    )
+    assert.equal(code, 0)
+  })
+})
