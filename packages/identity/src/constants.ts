@@ -104,3 +104,75 @@ export const SCORE_NEUTRAL = 500
 /** Imported public keys that {@link createCrypto} remembers: importing costs as much as half a
  * verification. More: more memory, about 1 KiB each. */
 export const PUBLIC_KEYS_CACHED_MAX = 1_024
+
+/** Bytes of the length before a frame of the handshake and of the membership protocols. */
+export const WIRE_HEADER_BYTES = 2
+
+/** Bytes of one frame: a certificate of 8 KiB in a message, twice over. */
+export const WIRE_FRAME_BYTES_MAX: number = 16 * 1024
+
+/** Milliseconds for a handshake from its first byte, TLS included. Longer: slow links get in.
+ * Shorter: half-open handshakes of a flood are gone sooner. */
+export const HANDSHAKE_TIMEOUT_MS = 10_000
+
+/** Inbound handshakes that are not over. Each holds one frame and one TLS session, about 100 KiB. */
+export const HALF_OPEN_MAX = 64
+
+/** Those of one address, so that one machine cannot take all places. */
+export const HALF_OPEN_PER_ADDRESS_MAX = 32
+
+/** Bytes of the random number that each side of a handshake draws. */
+export const NONCE_BYTES = 32
+
+/** Bytes of a session's name. */
+export const SESSION_ID_BYTES = 16
+
+/** Milliseconds that a proof of membership holds on an open connection. */
+export const SESSION_MS = 3_600_000
+
+/** Milliseconds before a session's end at which it is proved again: time for a few tries. */
+export const SESSION_MARGIN_MS = 300_000
+
+/** Isolation keys that count at one time: the present one, and the one before in its overlap. */
+export const ISOLATION_KEYS_MAX = 2
+
+/** Characters of a reason on the wire. */
+export const REASON_CHARS_MAX = 32
+
+/** Bytes of what a new member gets: genesis, keys, facts. Its bulk are facts; those that do not fit
+ * come by the exchange of facts right after. */
+export const WELCOME_BYTES_MAX: number = 1024 * 1024
+
+/** Bytes of a welcome in one frame. */
+export const WELCOME_PART_BYTES: number = 15 * 1024
+
+/** Frames of one welcome. */
+export const WELCOME_PARTS_MAX: number = Math.ceil(WELCOME_BYTES_MAX / WELCOME_PART_BYTES)
+
+/** Bytes of a welcome that are left for what is no fact. */
+export const WELCOME_RESERVE_BYTES: number = 128 * 1024
+
+/** Members whose addresses a new member gets. */
+export const WELCOME_PEERS_MAX = 32
+
+/** Seconds after the end of a certificate in which its holder may still renew it. A revocation of a
+ * certificate is kept for so long. Longer: a machine may be switched off for longer. */
+export const RENEWAL_GRACE_S: number = 30 * 24 * 3600
+
+/** Wrong tries of one address in a minute whose answers do not wait. */
+export const TRIES_FREE_MAX = 5
+
+/** Milliseconds over which wrong tries are counted. */
+export const TRIES_WINDOW_MS = 60_000
+
+/** Milliseconds that the first answer beyond the free ones waits; each next twice as long. */
+export const TRIES_DELAY_MIN_MS = 250
+
+/** Milliseconds that an answer waits at most: a try must end within the handshake's time. */
+export const TRIES_DELAY_MAX_MS = 4_000
+
+/** Answers that wait at one time; beyond, there is none. */
+export const SLOWED_MAX = 16
+
+/** Addresses whose wrong tries are remembered. */
+export const TRIES_ADDRESSES_MAX = 1_024
