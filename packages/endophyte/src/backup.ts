@@ -19,6 +19,7 @@ import { giveBack } from './lease/give-back.ts'
 import type { HeldLease } from './lease/held-lease.ts'
 import type { Machine } from './machine.ts'
 import { sleep } from './sleep.ts'
+import { StatusLines } from './status-lines.ts'
 
 export interface BackupDeps {
   readonly machine: Machine
@@ -39,6 +40,7 @@ export interface TakenOver {
 export class BackupVm {
   readonly #deps: BackupDeps
   readonly #config: VmConfig
+  readonly #lines: StatusLines
   readonly #stopping = new AbortController()
   readonly #outcome = Promise.withResolvers<TakenOver | Error>()
   #replica: RamBackup | undefined
@@ -53,6 +55,7 @@ export class BackupVm {
   constructor(deps: BackupDeps, config: VmConfig) {
     this.#deps = deps
     this.#config = config
+    this.#lines = new StatusLines((text) => deps.emit('status', { text }))
   }
 
   /** Settles with the VM taken over, or with why it never will be (an error after `stop`, too). */
@@ -91,7 +94,7 @@ export class BackupVm {
     this.#replica.addEventListener(
       'refused',
       ({ detail }) => {
-        this.#status(`refused an epoch: ${detail.text}`)
+        this.#lines.say(`refused an epoch: ${detail.text}`, 'refused')
       },
       { signal: this.#stopping.signal },
     )
@@ -160,6 +163,7 @@ export class BackupVm {
       case 'none':
         throw new StateError('an epoch of a VM came without device state')
     }
+    this.#lines.over('refused')
     this.#deps.emit('applied', {
       name: formatName(version.name),
       ...(mismatchPages !== undefined && { mismatchPages }),
@@ -179,7 +183,8 @@ export class BackupVm {
     if (this.#stopping.signal.aborted || this.#isTakingOver) return
     if (this.#contending !== undefined) return
     this.#missedAt = this.#deps.clock.now()
-    this.#status(`the active is missed: ${why}`)
+    this.#lines.over('lease')
+    this.#lines.say(`the active is missed: ${why}`)
     const contending = new AbortController()
     this.#contending = contending
     // An attempt that was given up must have ended before the next begins.
@@ -212,7 +217,7 @@ export class BackupVm {
         if (code === 'ERR_LEASE_CHANGED') continue
         const text = TRANSIENT_REFUSALS.get(code)
         if (text === undefined) throw error
-        this.#status(`${text}, trying again`)
+        this.#lines.say(`${text}, trying again`, 'lease')
         await sleep(this.#deps.clock, RECONNECT_MS, signal)
       }
     }
@@ -296,10 +301,6 @@ export class BackupVm {
       if (!isSame) count++
     }
     return count
-  }
-
-  #status(text: string): void {
-    this.#deps.emit('status', { text })
   }
 }
 

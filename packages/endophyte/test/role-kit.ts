@@ -11,7 +11,7 @@ import {
   type UnixChannels,
 } from '@mycelium/ram'
 import { onTestFinished } from 'vitest'
-import { LeaseOutcomeUnknownError } from '../src/errors.ts'
+import { LeaseOutcomeUnknownError, LeaseUnavailableError } from '../src/errors.ts'
 import { VmHost } from '../src/host.ts'
 import type { EndophyteEvents, HeldLeases } from '../src/index.ts'
 import type { HeldLease } from '../src/lease/held-lease.ts'
@@ -39,6 +39,10 @@ export class RoleNode {
   ended: Error | undefined | 'not yet' = 'not yet'
   /** Updates of the record that are reported as failed: without, or after, having happened. */
   failingUpdates: 'none' | 'not done' | 'done' = 'none'
+  failedUpdates = 0
+  /** Reads of the lease fail, as when nobody answers. */
+  isFailingReads = false
+  failedReads = 0
   /** Called with each event, at once. */
   onEvent: (name: EventName) => void = () => {}
 
@@ -52,7 +56,12 @@ export class RoleNode {
     )
     const leases: HeldLeases = {
       acquire: async (...args) => this.#wrap(await this.leases.acquire(...args)),
-      read: (...args) => this.leases.read(...args),
+      read: async (...args) => {
+        if (!this.isFailingReads) return await this.leases.read(...args)
+        this.failedReads++
+        this.#check()
+        throw new LeaseUnavailableError(args[0])
+      },
       watch: (...args) => this.leases.watch(...args),
     }
     this.host = new VmHost(
@@ -72,12 +81,12 @@ export class RoleNode {
         this.#told.set(name, [...this.told(name), detail])
         if (name === 'output') world.show(this.told('output').at(-1)?.lines ?? [])
         this.onEvent(name)
-        for (const check of [...this.#checks]) check()
+        this.#check()
       })
     }
     void this.host.ended.then((reason) => {
       this.ended = reason
-      for (const check of [...this.#checks]) check()
+      this.#check()
     })
   }
 
@@ -148,6 +157,10 @@ export class RoleNode {
     await this.disconnect()
   }
 
+  #check(): void {
+    for (const check of [...this.#checks]) check()
+  }
+
   async disconnect(): Promise<void> {
     await Promise.all([this.leases.stop(), this.channels.stop()])
   }
@@ -155,7 +168,9 @@ export class RoleNode {
   #wrap(lease: HeldLease): HeldLease {
     const update: HeldLease['update'] = async (record, options) => {
       if (this.failingUpdates !== 'not done') await lease.update(record, options)
-      if (this.failingUpdates !== 'none') throw new LeaseOutcomeUnknownError(lease.name)
+      if (this.failingUpdates === 'none') return
+      this.failedUpdates++
+      throw new LeaseOutcomeUnknownError(lease.name)
     }
     return Object.create(lease, { update: { value: update } }) as HeldLease
   }
