@@ -83,11 +83,15 @@ export const FACTS_HELD_MAX = 1_024
 /** Facts that add or remove authorities. They are evaluated together. */
 export const AUTHORITY_FACTS_MAX = 1_024
 
-/** Different facts of one issuer under one number that are kept as evidence. */
-export const FACT_VARIANTS_MAX = 8
+/** Facts of one issuer: half of all, so that no single one can fill the memory of the others. */
+export const FACTS_PER_ISSUER_MAX: number = FACTS_MAX / 2
 
-/** Entries of a vector: one for each issuer, and one for each gap in its numbers. */
-export const VECTOR_ENTRIES_MAX = 4_096
+/** Envelopes of one issuer under one number that are kept: evidence that it said different things,
+ * and the same fact co-signed by different authorities. */
+export const FACT_VARIANTS_MAX = 32
+
+/** Entries of a vector: one for each issuer, and one for each gap in its numbers. 100 KiB. */
+export const VECTOR_ENTRIES_MAX = 1_024
 
 /** The whole of a score or a share of it. */
 export const SCORE_WHOLE = 1_000
@@ -115,7 +119,8 @@ export const WIRE_FRAME_BYTES_MAX: number = 16 * 1024
  * Shorter: half-open handshakes of a flood are gone sooner. */
 export const HANDSHAKE_TIMEOUT_MS = 10_000
 
-/** Inbound handshakes that are not over. Each holds one frame and one TLS session, about 100 KiB. */
+/** Inbound handshakes that are not over. Each holds one frame and one TLS session of about
+ * 100 KiB. */
 export const HALF_OPEN_MAX = 64
 
 /** Those of one address, so that one machine cannot take all places. */
@@ -176,3 +181,43 @@ export const SLOWED_MAX = 16
 
 /** Addresses whose wrong tries are remembered. */
 export const TRIES_ADDRESSES_MAX = 1_024
+
+/** Milliseconds for one exchange between members: a request and its answer, or facts. */
+export const EXCHANGE_TIMEOUT_MS = 10_000
+
+/** Bytes that one exchange may bring. */
+export const EXCHANGE_BYTES_MAX: number = 2 * 1024 * 1024
+
+/** Bytes of facts that one exchange takes or gives; the next one brings more. */
+export const SYNC_BYTES_MAX: number = 1024 * 1024
+
+/** Entries of a vector in one frame: the longest entry has about 80 bytes. */
+export const VECTOR_ENTRIES_PER_FRAME = 128
+
+/** Milliseconds between exchanges of facts with a member chosen at random: what floods lost. */
+export const SYNC_INTERVAL_MS = 60_000
+
+/** Facts that wait to be pushed to one member; beyond, the next exchange brings them. */
+export const PUSH_FACTS_MAX = 256
+
+/** Milliseconds between looks at what is due: sessions, certificates, revocations. Revocations that
+ * a fact brings act at once; this is the bound for what only time brings. */
+export const SWEEP_INTERVAL_MS = 1_000
+
+/** Milliseconds after a failed renewal of a certificate. */
+export const RENEWAL_RETRY_MS = 30_000
+
+/** Tokens that an issuer keeps, used ones included, so that it can say what became of them. */
+export const TOKENS_MAX = 1_024
+
+/** Seconds for which an issuer remembers a token after its end. */
+export const TOKEN_MEMORY_S: number = 24 * 3600
+
+/** Seconds that a token is good for by default. */
+export const TOKEN_TTL_S = 3600
+
+/** Seconds that a token may be good for. */
+export const TOKEN_TTL_S_MAX: number = 30 * 24 * 3600
+
+/** Compatibility version that this package speaks. */
+export const COMPATIBILITY_VERSION = 1

@@ -22,7 +22,13 @@ export type {
   TrustSource,
   UnixSeconds,
 } from './core/model.ts'
-export type { FactVerdict, NetworkState } from './core/network-state.ts'
+export { createNetworkState } from './core/facts-state.ts'
+export type {
+  FactVerdict,
+  NetworkState,
+  NetworkStateDeps,
+  NetworkStateInit,
+} from './core/network-state.ts'
 export { ACCESS_LEVELS, accessLevelOf, isAccessAtLeast, type AccessLevel } from './core/access.ts'
 export { isAdmitted, scoreOf, type Factors } from './core/authentication.ts'
 export { decodeCertificate, encodeCertificate } from './core/certificate.ts'

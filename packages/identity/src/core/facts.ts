@@ -1,5 +1,11 @@
 /** The form of facts. What they do together: `network-state.ts`. */
-import { ENVELOPE_BYTES_MAX, KEY_BYTES, LABEL_CHARS_MAX, SERIAL_BYTES } from '../constants.ts'
+import {
+  ENVELOPE_BYTES_MAX,
+  KEY_BYTES,
+  LABEL_CHARS_MAX,
+  ROTATION_OVERLAP_S_MAX,
+  SERIAL_BYTES,
+} from '../constants.ts'
 import { DocumentError } from '../errors.ts'
 import { encodeCanonical, type CborMap } from '../wire.ts'
 import { readDocument, type Fields } from './fields.ts'
@@ -24,19 +30,9 @@ export const REVOCATION_REASONS: readonly RevocationReason[] = ['left', 'removed
 /** About something that ends by itself: only these may expire. */
 const MAY_EXPIRE: readonly StatementKind[] = ['certificate-revoked', 'token-used', 'token-revoked']
 
-/** These count even if their issuer said something else under the same number. */
-const RESTRICTIVE: readonly StatementKind[] = [
-  'certificate-revoked',
-  'node-revoked',
-  'authority-removed',
-  'token-used',
-  'token-revoked',
-]
-
 /** These need as many authorities as a certificate. */
 const CO_SIGNED: readonly StatementKind[] = ['authority-added', 'authority-removed']
 
-export const isRestrictive = ({ kind }: Statement): boolean => RESTRICTIVE.includes(kind)
 export const isCoSigned = ({ kind }: Statement): boolean => CO_SIGNED.includes(kind)
 
 /**
@@ -102,6 +98,14 @@ export function decodeFact(body: Uint8Array): Fact {
   const { kind } = fact.statement
   if (fact.expiresAt !== undefined && !MAY_EXPIRE.includes(kind)) {
     throw new DocumentError(`fact: "${kind}" cannot expire`)
+  }
+  if (fact.statement.kind === 'isolation-rotated') {
+    const overlap = fact.statement.overlapUntil - fact.at
+    if (overlap < 0 || overlap > ROTATION_OVERLAP_S_MAX) {
+      throw new DocumentError(
+        `fact: an overlap of ${overlap} s, not 0 to ${ROTATION_OVERLAP_S_MAX}`,
+      )
+    }
   }
   return fact
 }

@@ -79,19 +79,23 @@ export interface KeyChainInit {
 }
 
 /**
- * The rotations that hold, in order. Of several that could follow one key an emergency goes before
- * a scheduled one (whoever stole the old key can sign the latter), then the one with the lower hash:
- * the result depends on the set alone, not on the order in which it came.
+ * The rotations that hold, in order. Of several that could follow one key an emergency goes before a
+ * scheduled one, which whoever stole the old key can sign, then the one with the lower hash: the
+ * result depends on the set alone, not on the order in which it came.
  */
 export function chainOf(
   rotations: readonly SignedRotation[],
   init: KeyChainInit,
 ): readonly KeyRotation[] {
+  const byNumber = new Map<number, SignedRotation[]>()
+  for (const signed of rotations) {
+    const { number } = signed.rotation
+    byNumber.set(number, [...(byNumber.get(number) ?? []), signed])
+  }
   const chain: KeyRotation[] = []
   const used = [init.networkKey]
   while (chain.length < ROTATIONS_MAX) {
-    const [next] = rotations
-      .filter(({ rotation }) => rotation.number === chain.length + 1)
+    const [next] = (byNumber.get(chain.length + 1) ?? [])
       .filter(({ rotation }) => areEqual(rotation.oldKey, used.at(-1) ?? rotation.newKey))
       // A key that was given up once never comes back.
       .filter(({ rotation }) => !used.some((key) => areEqual(key, rotation.newKey)))

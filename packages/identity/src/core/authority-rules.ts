@@ -1,0 +1,200 @@
+/**
+ * Who is an authority, as a function of a set of facts: the same set gives the same authorities,
+ * in whatever order its facts came.
+ *
+ * - Genesis nodes are authorities. A fact counts if its issuer is one, all who signed it are, and
+ *   enough of them: one for most facts, the network's threshold for those about authorities.
+ * - `authority-removed` ends an authority for ever, under that key: its facts up to `lastNumber`
+ *   go on counting, later ones do not. Of several removals the lowest number counts.
+ * - Who was removed counts no more as a co-signer of what is dated after the removal.
+ * - Two different facts of one issuer under one number: an `authority-added` among them does not
+ *   count, an `authority-removed` does. Facts that expire do not take part in that.
+ * - Removals may cut each other off: two authorities remove each other, or one removes itself. Then
+ *   those count that count without that; of the others the most senior issuer's goes first, and
+ *   decides about the rest. Genesis nodes are senior to others, then lower keys to higher ones.
+ *
+ * "Counts unless something that counts forbids it" is a logic program with negation; what is
+ * computed is its well-founded model, by the alternating fixpoint (Van Gelder, Ross, Schlipf: "The
+ * Well-Founded Semantics for General Logic Programs", Journal of the ACM 38(3), 1991).
+ */
+import { textOf } from '../wire.ts'
+import { isCoSigned } from './facts.ts'
+import type { Fact, UnixSeconds } from './model.ts'
+
+/** A fact whose signatures are valid. Keys are in hex. */
+export interface SignedFact {
+  readonly fact: Fact
+  readonly issuer: string
+  readonly signers: readonly string[]
+  /** SHA-256 of its body in hex. */
+  readonly hash: string
+}
+
+export interface AuthorityInit {
+  /** In hex. */
+  readonly genesisNodes: readonly string[]
+  readonly threshold: number
+}
+
+export interface Authorities<T extends SignedFact> {
+  /** Everybody who is or was one; who is here and not in `removed` is one at present. */
+  readonly all: ReadonlySet<string>
+  /** The lowest number from which its facts do not count any more is `lastNumber` + 1. */
+  readonly removed: ReadonlyMap<string, Removal>
+  /** Of the facts given, those that count, or would but for an equivocation: evidence is kept. */
+  readonly counting: ReadonlySet<T>
+  /** Whoever could be an authority if nothing were forbidden: facts of others need no thought. */
+  readonly candidates: ReadonlySet<string>
+}
+
+export interface Removal {
+  readonly lastNumber: number
+  readonly at: UnixSeconds
+}
+
+/** Name of an issuer's number. */
+export const slotOf = ({ issuer, fact }: SignedFact): string => `${issuer}:${fact.number}`
+
+/** Whether it bears witness that its issuer said different things under one number. */
+export const isLasting = ({ fact }: SignedFact): boolean => fact.expiresAt === undefined
+
+/**
+ * The authorities.
+ *
+ * @param facts - those about authorities, and the lasting ones that share a number with one.
+ *   Time: the number of facts times the depth to which they depend on each other.
+ */
+export function evaluateAuthorities<T extends SignedFact>(
+  facts: readonly T[],
+  init: AuthorityInit,
+): Authorities<T> {
+  const program = new Program(facts, init)
+  const forced = new Set<T>()
+  const nothing: ReadonlySet<T> = new Set()
+  const { authorities: candidates } = program.derive(nothing, forced)
+  for (;;) {
+    let most = program.derive(nothing, forced)
+    let least = program.derive(most.facts, forced)
+    for (;;) {
+      const [mostSize, leastSize] = [most.facts.size, least.facts.size]
+      most = program.derive(least.facts, forced)
+      least = program.derive(most.facts, forced)
+      if (most.facts.size === mostSize && least.facts.size === leastSize) break
+    }
+    const undecided = [...most.facts].filter((fact) => isRemoval(fact) && !least.facts.has(fact))
+    const [senior] = undecided.toSorted((one, other) => program.compareSeniority(one, other))
+    if (senior === undefined) {
+      const removed = removalsOf(least.facts)
+      return { all: least.authorities, removed, counting: most.facts, candidates }
+    }
+    forced.add(senior)
+  }
+}
+
+/** How keys, hashes and ids stand in sets and maps. */
+export const hexOf = (bytes: Uint8Array): string => textOf(bytes, 'hex')
+
+const isRemoval = ({ fact }: SignedFact): boolean => fact.statement.kind === 'authority-removed'
+
+function removalsOf(facts: Iterable<SignedFact>): ReadonlyMap<string, Removal> {
+  const removals = new Map<string, Removal>()
+  for (const { fact } of facts) {
+    const { statement, at } = fact
+    if (statement.kind !== 'authority-removed') continue
+    const node = hexOf(statement.node)
+    const before = removals.get(node)
+    removals.set(node, {
+      lastNumber: Math.min(before?.lastNumber ?? Infinity, statement.lastNumber),
+      at: Math.min(before?.at ?? Infinity, at),
+    })
+  }
+  return removals
+}
+
+/** Slots in which lasting facts with different bodies stand. */
+export function conflictsOf(facts: Iterable<SignedFact>): ReadonlySet<string> {
+  const hashes = new Map<string, string>()
+  const conflicts = new Set<string>()
+  for (const fact of facts) {
+    if (!isLasting(fact)) continue
+    const slot = slotOf(fact)
+    if ((hashes.get(slot) ?? fact.hash) !== fact.hash) conflicts.add(slot)
+    hashes.set(slot, fact.hash)
+  }
+  return conflicts
+}
+
+interface Derived<T> {
+  readonly authorities: ReadonlySet<string>
+  readonly facts: ReadonlySet<T>
+}
+
+class Program<T extends SignedFact> {
+  readonly #init: AuthorityInit
+  readonly #genesisNodes: ReadonlySet<string>
+  readonly #bySigner = new Map<string, T[]>()
+
+  constructor(facts: readonly T[], init: AuthorityInit) {
+    this.#init = init
+    this.#genesisNodes = new Set(init.genesisNodes)
+    for (const fact of facts) {
+      for (const signer of fact.signers) {
+        const signed = this.#bySigner.get(signer)
+        if (signed === undefined) this.#bySigner.set(signer, [fact])
+        else signed.push(fact)
+      }
+    }
+  }
+
+  /**
+   * What follows from the genesis if the facts `assumed` forbid what they forbid, and the facts
+   * `forced` count whatever forbids them. The more is assumed, the less follows.
+   */
+  derive(assumed: ReadonlySet<T>, forced: ReadonlySet<T>): Derived<T> {
+    const removals = removalsOf([...assumed, ...forced])
+    const conflicts = conflictsOf(assumed)
+    const authorities = new Set(this.#genesisNodes)
+    const facts = new Set(forced)
+    const fresh = [...this.#genesisNodes]
+    for (let key = fresh.pop(); key !== undefined; key = fresh.pop()) {
+      for (const signed of this.#bySigner.get(key) ?? []) {
+        if (facts.has(signed) || !this.#counts(signed, authorities, removals)) continue
+        facts.add(signed)
+        const { statement } = signed.fact
+        if (statement.kind !== 'authority-added' || conflicts.has(slotOf(signed))) continue
+        const node = hexOf(statement.node)
+        if (authorities.has(node)) continue
+        authorities.add(node)
+        fresh.push(node)
+      }
+    }
+    return { authorities, facts }
+  }
+
+  #counts(
+    { fact, issuer, signers }: T,
+    authorities: ReadonlySet<string>,
+    removals: ReadonlyMap<string, Removal>,
+  ): boolean {
+    if (fact.number > (removals.get(issuer)?.lastNumber ?? Infinity)) return false
+    if (!signers.every((signer) => authorities.has(signer))) return false
+    if (!isCoSigned(fact.statement)) return true
+    const counted = signers.filter(
+      (signer) => signer === issuer || fact.at <= (removals.get(signer)?.at ?? Infinity),
+    )
+    return counted.length >= this.#init.threshold
+  }
+
+  compareSeniority(one: T, other: T): number {
+    const rank = ({ issuer }: T): number => (this.#genesisNodes.has(issuer) ? 0 : 1)
+    return (
+      rank(one) - rank(other) ||
+      compareTexts(one.issuer, other.issuer) ||
+      one.fact.number - other.fact.number ||
+      compareTexts(one.hash, other.hash)
+    )
+  }
+}
+
+const compareTexts = (one: string, other: string): number =>
+  one === other ? 0 : one < other ? -1 : 1
