@@ -112,7 +112,7 @@ function namesIn(folder: string): readonly string[] {
     for (let seen = 0; seen < SEEN_MAX; seen++) {
       const entry = entries.readSync()
       if (entry === null) break
-      if (entry.isDirectory() && entry.name.startsWith(PREFIX)) names.push(entry.name)
+      if (entry.name.startsWith(PREFIX)) names.push(entry.name)
     }
   } finally {
     entries.closeSync()

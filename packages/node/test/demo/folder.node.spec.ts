@@ -15,6 +15,7 @@ import {
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest'
 import { createDemoFolder, SWEPT_MAX, sweepDemoFolders } from '../../src/demo/folder.ts'
@@ -117,6 +118,22 @@ describe('folders that killed demos left', () => {
     await kill()
     await sweepDemoFolders(parent)
     expect(readdirSync(parent)).toEqual([basename(own.path)])
+  })
+
+  it('go also when nobody has noticed yet that their owner is dead', async () => {
+    // The program that the shell becomes does not wait for children that it did not start.
+    const script = '"$@" & exec sleep 600'
+    const command = [process.execPath, '--conditions=@mycelium/source', PROGRAM, parent]
+    const sleeper = spawn('sh', ['-c', script, 'sh', ...command], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    onTestFinished(() => void sleeper.kill('SIGKILL'))
+    const [path] = (await once(createInterface({ input: sleeper.stdout }), 'line')) as [string]
+    const [pid = ''] = readFileSync(join(path, 'owner'), 'utf8').split(' ')
+    process.kill(Number(pid), 'SIGKILL')
+    while (!/\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))) await nextTurn()
+    await sweepDemoFolders(parent)
+    expect(readdirSync(parent)).toEqual([])
   })
 
   it('stay where it is not certain that nobody uses them', async () => {

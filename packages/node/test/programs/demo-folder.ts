@@ -1,6 +1,9 @@
-/** Makes the folder of a demo below its argument, says so, and waits to be killed. */
+/** Makes the folder of a demo below its argument, says so, and lives until it or its parent dies. */
 import { createDemoFolder } from '../../src/demo/folder.ts'
 
+const parent = process.ppid
 const folder = await createDemoFolder(process.argv[2])
 process.stdout.write(`${folder.path}\n`)
-process.stdin.resume()
+setInterval(() => {
+  if (process.ppid !== parent) process.exit()
+}, 250)
