@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -239,6 +240,14 @@ TEST("page codec: each malformed record is refused, and says why") {
   refused(Join({Record(1, 5, raw), {1}}), "record at byte 4100");
 }
 
+// What a record takes in its payload.
+size_t RecordBytes(const PageRecord& record) {
+  const size_t extra = record.kind == RecordKind::kZero  ? sizeof(uint32_t)
+                       : record.kind == RecordKind::kLz4 ? sizeof(uint16_t)
+                                                         : 0;
+  return kRecordHeadBytes + extra + record.body.size();
+}
+
 // Chunks of whatever the generator gives, and what they must decode to.
 TEST("chunk writer: chunks keep their bound, and hold every page once") {
   Generator generator(harness::Seed("chunk writer"));
@@ -262,6 +271,7 @@ TEST("chunk writer: chunks keep their bound, and hold every page once") {
       writer.Flush();
       size_t pages = 0;
       std::vector<size_t> read;
+      std::map<RecordKind, uint64_t> bytes;
       for (const Chunk& chunk : writer.TakeChunks()) {
         CHECK(chunk.bytes <= bound);
         CHECK(std::all_of(chunk.data.get(), chunk.data.get() + kChunkHeadBytes,
@@ -271,6 +281,7 @@ TEST("chunk writer: chunks keep their bound, and hold every page once") {
         PageRecord record;
         while (reader.Next(record)) {
           for (size_t index = 0; index < record.count; ++index) read.push_back(record.page + index);
+          bytes[record.kind] += RecordBytes(record);
         }
         pages += chunk.pages;
       }
@@ -279,6 +290,10 @@ TEST("chunk writer: chunks keep their bound, and hold every page once") {
       const EncodingCounts& counts = writer.counts();
       CHECK_EQ(counts.zero + counts.raw + counts.lz4, written.size());
       CHECK_EQ(counts.lz4 > 0, lz4);
+      CHECK_EQ(counts.bytes.zero, bytes[RecordKind::kZero]);
+      CHECK_EQ(counts.bytes.raw, bytes[RecordKind::kRaw]);
+      CHECK_EQ(counts.bytes.lz4, bytes[RecordKind::kLz4]);
+      CHECK_EQ(counts.bytes.words, 0U);
     }
   }
 }

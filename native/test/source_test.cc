@@ -98,6 +98,16 @@ TEST("source: a capture copies only after its scan") {
   CHECK_EQ(bench.source.root(), RootOf(ContentOf(*bench.memory)));
 }
 
+uint64_t SumOf(const EncodedBytes& bytes) {
+  return bytes.zero + bytes.words + bytes.raw + bytes.lz4;
+}
+
+uint64_t PayloadBytesOf(const std::vector<Chunk>& chunks) {
+  uint64_t sum = 0;
+  for (const Chunk& chunk : chunks) sum += chunk.bytes - kChunkHeadBytes;
+  return sum;
+}
+
 TEST("source: a second seed takes the memory as it is, zeroes included") {
   Bench bench;
   for (size_t page = 0; page < kPages; ++page) bench.Write(page, 5);
@@ -155,6 +165,12 @@ TEST("source: each encoding is chosen where it belongs, and counted") {
   CHECK_EQ(encoding.counts.words, 2U);
   CHECK_EQ(encoding.counts.raw, 1U);
   CHECK_EQ(encoding.counts.lz4, 1U);
+  const EncodedBytes& bytes = encoding.counts.bytes;
+  CHECK_EQ(bytes.zero, 8U);
+  CHECK_EQ(bytes.words, 2U * (4 + 8 + 1 + 8));
+  CHECK_EQ(bytes.raw, 4U + kPageBytes);
+  CHECK(bytes.lz4 > 6 && bytes.lz4 < 100);
+  CHECK_EQ(SumOf(bytes), PayloadBytesOf(encoding.chunks));
   CHECK_EQ(Members(encoding.changed), (Numbers{0, 2, 3, 4, 5}));
   CHECK_EQ(bench.source.root(), RootOf(ContentOf(*bench.memory)));
 }
@@ -228,6 +244,7 @@ TEST("source and image: replicas follow through random epochs") {
       CHECK(fill.chunk.has_value());
       CHECK(fill.left.Count() + fill.chunk->pages == left.Count());
       CHECK(fill.chunk->bytes <= kChunkBytesMin);
+      CHECK_EQ(SumOf(fill.counts.bytes), fill.chunk->bytes - kChunkHeadBytes);
       CHECK_EQ(image.Stage(harness::PayloadOf(*fill.chunk), fill.chunk->checksum),
                fill.chunk->pages);
       left = std::move(fill.left);
@@ -250,6 +267,7 @@ TEST("source and image: replicas follow through random epochs") {
       for (const Chunk& chunk : encoding.chunks) CHECK(chunk.bytes <= bound);
       const EncodingCounts& counts = encoding.counts;
       CHECK_EQ(counts.zero + counts.words + counts.raw + counts.lz4, encoding.changed.Count());
+      CHECK_EQ(SumOf(counts.bytes), PayloadBytesOf(encoding.chunks));
       CHECK_EQ(encoding.root, RootOf(sealed));
       harness::StageAll(image, encoding.chunks);
       image.Apply(encoding.root);

@@ -53,6 +53,7 @@ void ChunkWriter::AddZero(size_t page) {
     std::memcpy(data_.get() + at_, &count, sizeof count);
     zero_run_at_ = at_;
     at_ += sizeof count;
+    counts_.bytes.zero += kRecordHeadBytes + sizeof count;
   }
   zero_run_next_ = page + 1;
 }
@@ -68,6 +69,7 @@ void ChunkWriter::AddComplete(size_t page, const uint8_t* content) {
       std::memcpy(body, &size, sizeof size);
       at_ += sizeof size + bytes;
       ++counts_.lz4;
+      counts_.bytes.lz4 += kRecordHeadBytes + sizeof size + bytes;
       return;
     }
   }
@@ -75,6 +77,7 @@ void ChunkWriter::AddComplete(size_t page, const uint8_t* content) {
   std::memcpy(body, content, kPageBytes);
   at_ += kPageBytes;
   ++counts_.raw;
+  counts_.bytes.raw += kRecordHeadBytes + kPageBytes;
 }
 
 RecordKind ChunkWriter::AddChanged(size_t page, const uint8_t* content, const uint8_t* base,
@@ -91,6 +94,7 @@ RecordKind ChunkWriter::AddChanged(size_t page, const uint8_t* content, const ui
     PutHead(RecordKind::kWords, page);
     at_ += bytes;
     ++counts_.words;
+    counts_.bytes.words += kRecordHeadBytes + bytes;
     body = out;
     return RecordKind::kWords;
   }

@@ -27,12 +27,23 @@ struct Chunk {
   uint64_t checksum = 0;  // HashBytes of the payload
 };
 
-struct EncodingCounts {
+// By kind of record.
+struct EncodedBytes {
   uint64_t zero = 0;
-  uint64_t equal = 0;
   uint64_t words = 0;
   uint64_t raw = 0;
   uint64_t lz4 = 0;
+};
+
+struct EncodingCounts {
+  // Pages.
+  uint64_t zero = 0;
+  uint64_t equal = 0;  // no record
+  uint64_t words = 0;
+  uint64_t raw = 0;
+  uint64_t lz4 = 0;
+  // Of their records, heads included: the payloads of all chunks consist of these.
+  EncodedBytes bytes;
 };
 
 struct EncodeOptions {

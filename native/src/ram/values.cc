@@ -84,15 +84,21 @@ Napi::Value HashesToJs(Napi::Env env, std::span<const uint64_t> hashes) {
 }
 
 Napi::Value CountsToJs(Napi::Env env, const EncodingCounts& counts) {
-  Napi::Object out = Napi::Object::New(env);
-  const auto set = [&](const char* name, uint64_t count) {
-    out.Set(name, Napi::Number::New(env, static_cast<double>(count)));
+  const auto set = [env](Napi::Object& to, const char* name, uint64_t count) {
+    to.Set(name, Napi::Number::New(env, static_cast<double>(count)));
   };
-  set("zero", counts.zero);
-  set("equal", counts.equal);
-  set("words", counts.words);
-  set("raw", counts.raw);
-  set("lz4", counts.lz4);
+  Napi::Object bytes = Napi::Object::New(env);
+  set(bytes, "zero", counts.bytes.zero);
+  set(bytes, "words", counts.bytes.words);
+  set(bytes, "raw", counts.bytes.raw);
+  set(bytes, "lz4", counts.bytes.lz4);
+  Napi::Object out = Napi::Object::New(env);
+  set(out, "zero", counts.zero);
+  set(out, "equal", counts.equal);
+  set(out, "words", counts.words);
+  set(out, "raw", counts.raw);
+  set(out, "lz4", counts.lz4);
+  out.Set("bytes", bytes);
   return out;
 }
 

@@ -248,13 +248,15 @@ export class ActiveVm {
   }
 
   stats(): EndophyteStats {
-    const { epochs, lastEpochBytes, sentBytes, pages, backlogPages } = this.#primary.stats()
+    const { epochs, lastEpochBytes, sentBytes, pages, encodedBytes, backlogPages } =
+      this.#primary.stats()
     const last = this.#lastEpoch
     return {
       epochs,
       epochBytes: lastEpochBytes,
       sentBytes,
       pages,
+      encodedBytes,
       backlogPages,
       inSync: this.#commit.inSync,
       ...(this.#epochMs !== undefined && { epochMs: this.#epochMs }),

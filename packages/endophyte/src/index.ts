@@ -18,6 +18,7 @@ import type {
 import type {
   BackupPhase,
   Compression,
+  EncodedBytes,
   EncodingStats,
   TrackerInfo,
   TrackerTierName,
@@ -179,6 +180,8 @@ export interface EndophyteStats {
   readonly sentBytes: number
   /** Pages by encoding, of epochs and fills. */
   readonly pages: EncodingStats
+  /** What these pages take in messages: their sum is all of it, but for heads. */
+  readonly encodedBytes: EncodedBytes
   /** Pages that the backup furthest behind still lacks. */
   readonly backlogPages: number
   readonly lastAcknowledged?: string

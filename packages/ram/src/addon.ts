@@ -65,6 +65,7 @@ export interface NativeTracker {
   close(): void
 }
 
+/** Pages. */
 export interface EncodingCounts {
   readonly zero: number
   /** Reported by the tracker, but equal to the shadow: not sent. */
@@ -72,6 +73,13 @@ export interface EncodingCounts {
   readonly words: number
   readonly raw: number
   readonly lz4: number
+  /** Of their records, heads included: the payloads consist of these. */
+  readonly bytes: {
+    readonly zero: number
+    readonly words: number
+    readonly raw: number
+    readonly lz4: number
+  }
 }
 
 export interface EncodedChunk {

@@ -211,6 +211,13 @@ export interface EncodingStats {
   readonly lz4: number
 }
 
+export interface EncodedBytes {
+  readonly zero: number
+  readonly words: number
+  readonly raw: number
+  readonly lz4: number
+}
+
 export interface RamPrimaryStats {
   /** Epochs that at least one backup holds or held. */
   readonly epochs: number
@@ -218,6 +225,8 @@ export interface RamPrimaryStats {
   readonly lastAcknowledged?: EpochName
   /** Pages by encoding, of epochs and fills as they were sent; `equal` ones were not. */
   readonly pages: EncodingStats
+  /** What these pages take in the payloads of chunks, before zstd: their sum is all of it. */
+  readonly encodedBytes: EncodedBytes
   /** Bytes handed to channels. */
   readonly sentBytes: number
   /** Bytes of the last epoch for one backup in sync: chunks and attachment. */

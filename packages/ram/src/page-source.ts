@@ -1,7 +1,14 @@
-import type { EncodedChunk, EncodeOptions, NativeSource, NativeTracker, RamAddon } from './addon.ts'
+import type {
+  EncodedChunk,
+  EncodeOptions,
+  EncodingCounts,
+  NativeSource,
+  NativeTracker,
+  RamAddon,
+} from './addon.ts'
 import { CHUNK_BYTES_MAX } from './constants.ts'
 import { MemoryError, RamClosedError } from './errors.ts'
-import type { EncodingStats, Region, TrackerInfo } from './index.ts'
+import type { EncodedBytes, EncodingStats, Region, TrackerInfo } from './index.ts'
 import type { PrimaryConfig } from './primary-config.ts'
 import { nativeOf } from './region.ts'
 import { Serial } from './serial.ts'
@@ -24,7 +31,8 @@ export class PageSource {
   #native: Native | undefined
   #opening: Promise<void> | undefined
   #isClosed = false
-  #counts: EncodingStats = { zero: 0, equal: 0, words: 0, raw: 0, lz4: 0 }
+  #pages: EncodingStats = { zero: 0, equal: 0, words: 0, raw: 0, lz4: 0 }
+  #encodedBytes: EncodedBytes = { zero: 0, words: 0, raw: 0, lz4: 0 }
 
   constructor(addon: RamAddon, region: Region, config: PrimaryConfig) {
     nativeOf(region)
@@ -34,9 +42,9 @@ export class PageSource {
     this.#options = { lz4: config.compression === 'lz4', chunkBytesMax: CHUNK_BYTES_MAX }
   }
 
-  /** Pages by encoding so far. */
-  get counts(): EncodingStats {
-    return this.#counts
+  /** By encoding, so far. */
+  get counts(): { readonly pages: EncodingStats; readonly encodedBytes: EncodedBytes } {
+    return { pages: this.#pages, encodedBytes: this.#encodedBytes }
   }
 
   get tracker(): TrackerInfo {
@@ -159,15 +167,20 @@ export class PageSource {
     })
   }
 
-  #count(counts: EncodingStats): void {
-    const { zero, equal, words, raw, lz4 } = this.#counts
-    this.#counts = {
-      zero: zero + counts.zero,
-      equal: equal + counts.equal,
-      words: words + counts.words,
-      raw: raw + counts.raw,
-      lz4: lz4 + counts.lz4,
-    }
+  #count({ bytes, ...pages }: EncodingCounts): void {
+    const equal = this.#pages.equal + pages.equal
+    this.#pages = { ...sumOf(this.#pages, pages), equal }
+    this.#encodedBytes = sumOf(this.#encodedBytes, bytes)
+  }
+}
+
+/** By kind of record. */
+function sumOf(one: EncodedBytes, other: EncodedBytes): EncodedBytes {
+  return {
+    zero: one.zero + other.zero,
+    words: one.words + other.words,
+    raw: one.raw + other.raw,
+    lz4: one.lz4 + other.lz4,
   }
 }
 

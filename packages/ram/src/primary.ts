@@ -199,7 +199,7 @@ export class PrimaryReplicator extends TypedEventEmitter<Events> implements RamP
     return {
       epochs: this.#epochs,
       ...(lastAcknowledged && { lastAcknowledged }),
-      pages: this.#source.counts,
+      ...this.#source.counts,
       sentBytes: this.#sentBytes,
       lastEpochBytes: this.#lastEpochBytes,
       backlogPages: Math.max(0, ...missing),

@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest'
+import { HEAD_BYTES } from '../src/constants.ts'
 import type { AppliedEpoch, EpochAttachment } from '../src/index.ts'
 import { createPrimary, createBoottimeClock, JOIN_PAGES_MAX } from '../src/index.ts'
 import {
@@ -146,6 +147,39 @@ describe('statistics', () => {
     await gone
     expect((await replicate(side)).by).toEqual([])
     expect(side.primary.stats()).toMatchObject({ epochs, lastAcknowledged: held.name })
+  })
+})
+
+describe('bytes by encoding', () => {
+  const sumOf = (side: PrimarySide): number =>
+    Object.values(side.primary.stats().encodedBytes).reduce<number>((sum, one) => sum + one, 0)
+
+  it('are all that an epoch is made of', async () => {
+    const side = await primaryOf(BYTES, { compression: 'lz4' })
+    await connect(side, backupOf('b', BYTES))
+    expect(side.primary.stats().encodedBytes).toEqual({ zero: 0, words: 0, raw: 0, lz4: 0 })
+    stampPages(side.region, 0, 100)
+    await bringInSync(side)
+    crypto.getRandomValues(side.region.buffer.subarray(10 * PAGE, 20 * PAGE)) // raw
+    side.region.buffer[30 * PAGE] = 255 // words
+    side.region.buffer.fill(0, 40 * PAGE, 50 * PAGE) // zero
+    side.region.buffer.fill(7, 60 * PAGE, 70 * PAGE) // lz4
+    const before = { bytes: sumOf(side), ...side.primary.stats().encodedBytes }
+    await replicate(side)
+    const { encodedBytes, lastEpochBytes } = side.primary.stats()
+    expect(sumOf(side) - before.bytes).toBe(lastEpochBytes - HEAD_BYTES)
+    expect(encodedBytes.zero - before.zero).toBe(8)
+    expect(encodedBytes.words - before.words).toBe(4 + 8 + 1 + 8)
+    expect(encodedBytes.raw - before.raw).toBe(10 * (4 + PAGE))
+    expect(encodedBytes.lz4 - before.lz4).toBeGreaterThan(10 * 6)
+  })
+
+  it('include what is sent to fill a backup', async () => {
+    const side = await primaryOf(LARGE)
+    stampPages(side.region, 0, 2 * JOIN_PAGES_MAX)
+    await connect(side, backupOf('b', LARGE))
+    await bringInSync(side)
+    expect(side.primary.stats().encodedBytes.raw).toBeGreaterThan(0.9 * LARGE)
   })
 })
 

@@ -69,12 +69,17 @@ describe('the native source', () => {
     bytes.fill(9, 5 * PAGE_BYTES, 6 * PAGE_BYTES)
     expect(await source.capture()).toBe(3)
     const { chunks, changed, counts } = await source.encode({ ...OPTIONS, lz4: true })
-    expect(counts).toEqual({ zero: 1, equal: 0, words: 1, raw: 0, lz4: 1 })
+    const { bytes: encoded, ...pageCounts } = counts
+    expect(pageCounts).toEqual({ zero: 1, equal: 0, words: 1, raw: 0, lz4: 1 })
     expect(pagesOf(changed)).toEqual([0, 1, 5])
     expect(changed).toHaveLength(PAGES / 8)
     expect(chunks.map(({ pages }) => pages)).toEqual([3])
     const chunk = chunks[0]?.bytes ?? new Uint8Array()
     expect(chunk.subarray(0, addon.chunkHeadBytes).every((byte) => byte === 0)).toBe(true)
+    // A zero run, a difference of one word, and what is left.
+    expect(encoded).toEqual({ zero: 8, words: 21, raw: 0, lz4: expect.any(Number) })
+    const payloadBytes = chunk.length - addon.chunkHeadBytes
+    expect(encoded.zero + encoded.words + encoded.lz4).toBe(payloadBytes)
     expect(chunks[0]?.checksum).toBe(addon.hash64(chunk.subarray(addon.chunkHeadBytes)))
   })
 
