@@ -7,11 +7,12 @@ import type {
 } from '@mycelium/interface'
 import {
   type Acknowledgement,
+  type BackupStatus,
   type Checkpoint,
-  createPrimary,
   formatName,
   JOIN_PAGES_MAX,
   type RamPrimary,
+  type TrackerInfo,
 } from '@mycelium/ram'
 import { PRECOPY_ROUNDS_MAX } from './constants.ts'
 import type { CapturedLines } from './core/output-gate.ts'
@@ -22,6 +23,7 @@ import { giveBack } from './lease/give-back.ts'
 import type { Machine } from './machine.ts'
 import { OutputCommit } from './output-commit.ts'
 import { PeerDialer } from './peer-dialer.ts'
+import { startPrimary } from './start-primary.ts'
 import { StatusLines } from './status-lines.ts'
 
 export interface ActiveDeps {
@@ -38,7 +40,8 @@ export class ActiveVm {
   readonly #config: VmConfig
   readonly #lines: StatusLines
   readonly #commit: OutputCommit
-  readonly #primary: RamPrimary
+  /** From its start on. */
+  #primary: RamPrimary | undefined
   readonly #end = Promise.withResolvers<Error | undefined>()
   readonly #stopping = new AbortController()
   readonly #dialer: PeerDialer
@@ -57,7 +60,7 @@ export class ActiveVm {
   constructor(deps: ActiveDeps, config: VmConfig, record: Uint8Array) {
     this.#deps = deps
     this.#config = config
-    const { machine, clock, lease, emit } = deps
+    const { clock, lease, emit } = deps
     this.#lines = new StatusLines((text) => emit('status', { text }))
     this.#commit = new OutputCommit(
       {
@@ -73,16 +76,6 @@ export class ActiveVm {
       },
       record,
     )
-    this.#primary = createPrimary(
-      { region: machine.region, clock },
-      {
-        name: `vm/${config.vm}`,
-        fencing: lease.epoch,
-        ...(machine.writerPid !== undefined && { writer: { pid: machine.writerPid } }),
-        ...(config.tier && { tier: config.tier }),
-        ...(config.compression && { compression: config.compression }),
-      },
-    )
     this.#taker = this.#makeTaker()
     this.#dialer = new PeerDialer(
       {
@@ -90,9 +83,9 @@ export class ActiveVm {
         clock,
         purpose: `ram/${config.vm}/${lease.epoch}`,
         signal: this.#stopping.signal,
-        isAttached: (peer) => this.#primary.backups().some(({ id }) => id === peer),
+        isAttached: (peer) => this.#backups().some(({ id }) => id === peer),
         attach: (channel) => {
-          this.#primary.attach(channel)
+          this.#primary?.attach(channel)
         },
       },
       config.peers,
@@ -103,7 +96,6 @@ export class ActiveVm {
     const { machine, clock } = this.#deps
     return new EpochTaker({
       machine,
-      primary: this.#primary,
       clock,
       mayTake: () => !this.#stopping.signal.aborted && !this.#isShutDown && !this.#isPausedByOther,
       captured: () => {
@@ -136,20 +128,49 @@ export class ActiveVm {
 
   async #start(): Promise<void> {
     this.#listenToMachine()
-    this.#listenToPrimary()
     const { machine, lease } = this.#deps
     const loseLease = (): void => this.#finish(this.#leaseLost())
     if (lease.lost.aborted) loseLease()
     lease.lost.addEventListener('abort', loseLease, { signal: this.#stopping.signal })
     this.#commit.protect({ type: 'begin' })
     await machine.cont()
-    await this.#primary.start()
-    this.#deps.emit('tracker', this.#primary.tracker)
-    this.#loop = this.#run().catch((error: unknown) => {
+    const primary = await this.#startPrimary()
+    this.#primary = primary
+    this.#listenTo(primary)
+    this.#deps.emit('tracker', primary.tracker)
+    this.#tellTracker(primary.tracker)
+    this.#loop = this.#run(primary).catch((error: unknown) => {
       // Of a QEMU that is gone its exit tells more.
       if (!(error instanceof QmpLostError)) this.#fail(error)
     })
     this.#dialer.start()
+  }
+
+  async #startPrimary(): Promise<RamPrimary> {
+    const { machine, clock, lease } = this.#deps
+    const { vm, tier, compression } = this.#config
+    const init = {
+      name: `vm/${vm}`,
+      fencing: lease.epoch,
+      ...(tier && { tier }),
+      ...(compression && { compression }),
+    }
+    const { signal } = this.#stopping
+    const primary = await startPrimary(machine, clock, init, { signal })
+    if (!signal.aborted) return primary
+    await primary.stop()
+    throw signal.reason
+  }
+
+  /** Others than the best make each epoch longer. */
+  #tellTracker({ tier, rejected }: TrackerInfo): void {
+    if (rejected.length === 0) return
+    const process = `process ${this.#deps.machine.writerPid}`
+    const reasons = Map.groupBy(rejected, ({ reason }) => reason.replaceAll(process, 'QEMU'))
+    const why = [...reasons].map(
+      ([reason, ones]) => `not by ${ones.map((one) => one.tier).join(', ')}: ${reason}`,
+    )
+    this.#lines.say(`dirty pages are found by tier ${tier}, ${why.join('; ')}`)
   }
 
   #listenToMachine(): void {
@@ -204,9 +225,9 @@ export class ActiveVm {
     )
   }
 
-  #listenToPrimary(): void {
+  #listenTo(primary: RamPrimary): void {
     const { signal } = this.#stopping
-    this.#primary.addEventListener(
+    primary.addEventListener(
       'backup:phase',
       ({ detail: { id, phase } }) => {
         this.#deps.emit('backup', { id, phase })
@@ -216,7 +237,7 @@ export class ActiveVm {
       },
       { signal },
     )
-    this.#primary.addEventListener(
+    primary.addEventListener(
       'backup:lost',
       ({ detail: { id, reason } }) => {
         this.#deps.emit('backup', { id, phase: 'lost', reason: reason.message })
@@ -226,7 +247,7 @@ export class ActiveVm {
       },
       { signal },
     )
-    this.#primary.addEventListener(
+    primary.addEventListener(
       'acknowledged',
       ({ detail: { name, by } }) => {
         this.#commit.protect({ type: 'acknowledged', epoch: name.counter, by })
@@ -235,11 +256,15 @@ export class ActiveVm {
     )
   }
 
+  #backups(): readonly BackupStatus[] {
+    return this.#primary?.backups() ?? []
+  }
+
   /** Nodes that may be backups; connects to those that are new, gives up those that are no more. */
   setPeers(peers: readonly NodeId[]): void {
     this.#dialer.setPeers(peers)
-    const removed = this.#primary.backups().filter(({ id }) => !peers.includes(id))
-    for (const { id } of removed) void this.#primary.detach(id)
+    const removed = this.#backups().filter(({ id }) => !peers.includes(id))
+    for (const { id } of removed) void this.#primary?.detach(id)
   }
 
   /** Page hashes with each epoch, which every backup compares: slow. */
@@ -247,7 +272,9 @@ export class ActiveVm {
     this.#taker.isHashing = isOn
   }
 
-  stats(): EndophyteStats {
+  /** Nothing before its memory is tracked. */
+  stats(): EndophyteStats | undefined {
+    if (this.#primary === undefined) return undefined
     const { epochs, lastEpochBytes, sentBytes, pages, encodedBytes, backlogPages } =
       this.#primary.stats()
     const last = this.#lastEpoch
@@ -296,7 +323,7 @@ export class ActiveVm {
       // First of all the guest: everything else can wait.
       this.#endGuest(reason),
       // The loop may wait for an acknowledgement that only this ends.
-      this.#primary.stop().then(() => this.#loop),
+      this.#primary?.stop().then(() => this.#loop),
     ])
   }
 
@@ -309,44 +336,45 @@ export class ActiveVm {
 
   // ---- epochs ----------------------------------------------------------------------------------
 
-  async #run(): Promise<void> {
+  async #run(primary: RamPrimary): Promise<void> {
     const { clock } = this.#deps
     const { signal } = this.#stopping
     let due = clock.now()
     while (!signal.aborted) {
       await this.#until(due)
       if (signal.aborted) return
-      if (this.#isShutDown || this.#isPausedByOther || this.#primary.backups().length === 0) {
+      if (this.#isShutDown || this.#isPausedByOther || this.#backups().length === 0) {
         await this.#woken()
         continue
       }
       due = clock.now() + this.#config.intervalMs
-      await this.#precopy()
-      await this.#epoch()
+      await this.#precopy(primary)
+      await this.#epoch(primary)
     }
   }
 
   /** While nobody is in sync dirty pages are first copied with the guest running. */
-  async #precopy(): Promise<void> {
+  async #precopy(primary: RamPrimary): Promise<void> {
     for (let round = 0; round < PRECOPY_ROUNDS_MAX; round++) {
       if (this.#stopping.signal.aborted) return
-      if ((await this.#primary.precopy()) <= JOIN_PAGES_MAX) return
+      if ((await primary.precopy()) <= JOIN_PAGES_MAX) return
     }
   }
 
-  async #epoch(): Promise<void> {
-    const taken = await this.#taker.take()
+  async #epoch(primary: RamPrimary): Promise<void> {
+    const taken = await this.#taker.take(primary)
     const lines = this.#captured
     this.#captured = undefined
     if (taken === undefined) return
     const { checkpoint, measures } = taken
     if (lines) this.#commit.sealed(lines, checkpoint.name.counter)
-    await this.#report(checkpoint, measures)
+    await this.#report(checkpoint, measures, primary)
   }
 
   async #report(
     { name, dirtyPages, acknowledged }: Checkpoint,
     measured: EpochMeasures,
+    primary: RamPrimary,
   ): Promise<void> {
     let acknowledgement: Acknowledgement
     try {
@@ -360,7 +388,7 @@ export class ActiveVm {
       ...measured,
       name: formatName(name),
       dirtyPages,
-      bytes: this.#primary.stats().lastEpochBytes,
+      bytes: primary.stats().lastEpochBytes,
       lagMs: this.#deps.clock.now() - measured.startedAt - measured.pauseMs,
       acknowledgedBy: by,
       ...(mismatchPages !== undefined && { mismatchPages }),

@@ -7,7 +7,6 @@ import type { Machine } from './machine.ts'
 
 export interface EpochTakerDeps {
   readonly machine: Machine
-  readonly primary: RamPrimary
   readonly clock: Clock
   /** Asked again right before the guest is stopped. */
   mayTake(): boolean
@@ -47,8 +46,8 @@ export class EpochTaker {
   }
 
   /** One epoch; nothing if it could not be taken. */
-  async take(): Promise<TakenEpoch | undefined> {
-    const { machine, primary, clock } = this.#deps
+  async take(primary: RamPrimary): Promise<TakenEpoch | undefined> {
+    const { machine, clock } = this.#deps
     if (!this.#deps.mayTake()) return undefined
     try {
       this.#head ??= await machine.saveHead()

@@ -7,6 +7,7 @@ import type { QemuAccelerator } from './core/qemu-command.ts'
 import { type GuardedExit, type GuardedProcess, spawnGuarded } from './guard.ts'
 import type { HeldLease } from './lease/held-lease.ts'
 import type { Machine, MachineEvents, StoppedState } from './machine.ts'
+import { Preload } from './preload.ts'
 import type { QemuProbe } from './qemu/probe.ts'
 import { createQemu, type Qemu } from './qemu/qemu.ts'
 import type { QemuExit, QemuProcess, QemuSpawner, QemuUser } from './qemu/spawner.ts'
@@ -51,6 +52,7 @@ class GuardedMachine extends TypedEventEmitter<Events> implements Machine {
   readonly #page: Region
   readonly #qemu: Qemu
   readonly #releasePath: string | undefined
+  #preload: Preload | undefined
   #guarded: GuardedProcess | undefined
   readonly #unbinding = new AbortController()
   #isStopped = false
@@ -93,6 +95,10 @@ class GuardedMachine extends TypedEventEmitter<Events> implements Machine {
 
   get writerPid(): number {
     return this.pid
+  }
+
+  get shimSocketFd(): number | undefined {
+    return this.#preload?.socketFd
   }
 
   async start(): Promise<void> {
@@ -143,6 +149,7 @@ class GuardedMachine extends TypedEventEmitter<Events> implements Machine {
     this.#unbinding.abort()
     await this.#qemu.stop()
     await this.#guarded?.exited
+    this.#preload?.close()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -174,15 +181,23 @@ class GuardedMachine extends TypedEventEmitter<Events> implements Machine {
     return {
       spawn: async (command, args, descriptors, { user } = {}): Promise<QemuProcess> => {
         const { fd, buffer } = this.#page
+        const preload = Preload.open()
+        this.#preload = preload
+        const first = descriptors.length
         const guarded = await spawnGuarded({
           command,
           args,
           page: { fd, buffer: buffer.buffer as ArrayBuffer },
           cwd: '/',
-          stdio: descriptors.map((one) => (one === 'socket' ? 'pipe' : one)),
+          stdio: [
+            ...descriptors.map((one) => (one === 'socket' ? 'pipe' : one)),
+            ...(preload?.descriptors ?? []),
+          ],
+          ...(preload && { env: { ...process.env, ...preload.environment([first, first + 1]) } }),
           ...(user && { user }),
           ...(this.#releasePath !== undefined && { releasePath: this.#releasePath }),
         })
+        preload?.handedOn()
         this.#guarded = guarded
         if (this.#deadline !== undefined) guarded.setDeadline(this.#deadline)
         guarded.setReleaseMessage(this.#release)

@@ -34,6 +34,9 @@ export interface Machine extends EventSource<MachineEvents>, AsyncDisposable {
   readonly pid: number
   /** The process that writes to the RAM through a mapping of its own; none: this one. */
   readonly writerPid: number | undefined
+  /** A connection on which that process has sent, or will send, a userfaultfd of its memory, once;
+   * none: it does not. */
+  readonly shimSocketFd: number | undefined
   /** `kvm` or `tcg`. */
   readonly accelerator: string
   /** Starts QEMU, paused, and its guard. */

@@ -1,15 +1,8 @@
 import type { AbortOptions } from '@mycelium/interface'
-import {
-  createBoottimeClock,
-  createPrimary,
-  createRegion,
-  MemoryError,
-  type RamPrimaryInit,
-  type Region,
-  type TrackerTierName,
-} from '@mycelium/ram'
+import { createBoottimeClock, createRegion, MemoryError, type TrackerTierName } from '@mycelium/ram'
 import { createGuardedMachine, type GuestFiles } from './guarded-machine.ts'
 import type { QemuProbe } from './qemu/probe.ts'
+import { startPrimary } from './start-primary.ts'
 
 export interface TierProbe {
   /** Ways to find dirty pages that work here, best first. */
@@ -41,7 +34,7 @@ export async function probeTiers({ guests, signal }: TierProbeInit = {}): Promis
   signal?.throwIfAborted()
   if (guests === undefined) {
     using region = createRegion({ bytes: REGION_BYTES, name: 'mycelium-probe' })
-    return await tryEach(region, {}, signal)
+    return await tryEach({ region, writerPid: undefined, shimSocketFd: undefined }, signal)
   }
   await using machine = createGuardedMachine(
     {
@@ -53,28 +46,24 @@ export async function probeTiers({ guests, signal }: TierProbeInit = {}): Promis
     'run',
   )
   await machine.start()
-  const { region, writerPid: pid } = machine
-  return await tryEach(region, pid === undefined ? {} : { writer: { pid } }, signal)
+  return await tryEach(machine, signal)
 }
 
 async function tryEach(
-  region: Region,
-  init: Pick<RamPrimaryInit, 'writer'>,
+  machine: Parameters<typeof startPrimary>[0],
   signal: AbortSignal | undefined,
 ): Promise<TierProbe> {
   const works: TrackerTierName[] = []
   const rejected: { tier: TrackerTierName; reason: string }[] = []
   for (const tier of TIERS) {
     signal?.throwIfAborted()
-    await using primary = createPrimary({ region, clock: createBoottimeClock() }, { ...init, tier })
     try {
-      await primary.start()
+      await using _primary = await startPrimary(machine, createBoottimeClock(), { tier })
       works.push(tier)
     } catch (error) {
       if (!(error instanceof MemoryError)) throw error
       const { message } = error.cause instanceof Error ? error.cause : error
-      const { pid = 0 } = init.writer ?? {}
-      rejected.push({ tier, reason: message.replaceAll(`process ${pid}`, 'QEMU') })
+      rejected.push({ tier, reason: message.replaceAll(`process ${machine.writerPid}`, 'QEMU') })
     }
   }
   return { works, rejected }

@@ -19,6 +19,7 @@ export class MemoryMachine extends TypedEventEmitter<Events> implements Machine 
   readonly region: Region = createRegion({ bytes: PAGES * PAGE_BYTES, name: 'memory-machine' })
   readonly pid = process.pid
   readonly writerPid = undefined
+  readonly shimSocketFd = undefined
   readonly accelerator = 'none'
   count = 0
   /** Pages that are not what the count says, when the state was loaded. */

@@ -26,6 +26,7 @@ export {
   fingerprintOf,
   type NodeCertificate,
 } from './self-signed-certificate.ts'
+export { shimPath } from './shim.ts'
 export { createSystemRandom } from './system-random.ts'
 export {
   createTlsChannels,
