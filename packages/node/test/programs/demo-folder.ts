@@ -1,4 +1,4 @@
-/** Makes the folder of a demo below its argument, says so, and lives until it or its parent dies. */
+/** Makes the folder of a demo below its argument, says so, and lives as long as its parent. */
 import { createDemoFolder } from '../../src/demo/folder.ts'
 
 const parent = process.ppid
