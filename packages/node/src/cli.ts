@@ -4,37 +4,13 @@ import { Command, CommanderError, Option } from 'commander'
 import { addDemo } from './commands/demo.ts'
 import { addDoctor } from './commands/doctor.ts'
 import { addInternal } from './commands/internal.ts'
-import {
-  CODE_OF_UNCODED,
-  EXIT_CONFLICT,
-  EXIT_FAILED,
-  EXIT_NOT_READY,
-  EXIT_OK,
-  EXIT_SIGNAL_BASE,
-  EXIT_USAGE,
-} from './constants.ts'
+import { EXIT_FAILED, EXIT_OK, EXIT_SIGNAL_BASE } from './constants.ts'
 import type { Action, AddCommand, CommandContext, OutputFormat, Streams } from './context.ts'
 import { EndedError, UsageError, type EndCause } from './errors.ts'
+import { codeOf, exitCodeOf } from './exit-codes.ts'
 import { untilEnd } from './lifetime.ts'
 
 const COMMANDS: readonly AddCommand[] = [addDemo, addDoctor, addInternal]
-
-/** Codes of errors that are not simply a failure (exit code 1). */
-const EXIT_CODES: ReadonlyMap<string, number> = new Map([
-  ['ERR_NODE_USAGE', EXIT_USAGE],
-  ['ERR_NODE_NOT_READY', EXIT_NOT_READY],
-  ['ERR_RAM_NO_ADDON', EXIT_NOT_READY],
-  ['ERR_ENDOPHYTE_NO_GUARD', EXIT_NOT_READY],
-  ['ERR_ENDOPHYTE_NO_QEMU', EXIT_NOT_READY],
-  ['ERR_ENDOPHYTE_QEMU_VERSION', EXIT_NOT_READY],
-  ['ERR_ENDOPHYTE_QEMU_FEATURE', EXIT_NOT_READY],
-  ['ERR_ENDOPHYTE_NO_COMPILER', EXIT_NOT_READY],
-  ['ERR_ENDOPHYTE_GUEST_IMAGE', EXIT_NOT_READY],
-  ['ERR_LEASE_UNAVAILABLE', EXIT_NOT_READY],
-  ['ERR_LEASE_HELD', EXIT_CONFLICT],
-  ['ERR_LEASE_CHANGED', EXIT_CONFLICT],
-  ['ERR_LEASE_FOLDER_LOCKED', EXIT_CONFLICT],
-])
 
 /** As a shell reports what a signal ended; a reader that left sends SIGPIPE to most programs. */
 const EXIT_CODES_ENDED: Readonly<Record<EndCause, number>> = {
@@ -137,18 +113,13 @@ function report(error: unknown, program: Command, streams: Streams): number {
     streams.stdout.write(`${JSON.stringify(result)}\n`)
   }
   if (error instanceof EndedError) return EXIT_CODES_ENDED[error.endedBy]
-  return EXIT_CODES.get(code) ?? EXIT_FAILED
+  return exitCodeOf(error)
 }
 
 /** Whoever ended the program knows it. */
 function lineOf(error: unknown, verbose: boolean): string {
   if (!(error instanceof EndedError)) return verbose ? trace(error) : oneLine(error)
   return error.endedBy === 'output failed' ? 'cannot write the result' : ''
-}
-
-function codeOf(error: unknown): string {
-  const { code } = error instanceof Error ? (error as { readonly code?: unknown }) : {}
-  return typeof code === 'string' ? code : CODE_OF_UNCODED
 }
 
 function oneLine(error: unknown): string {

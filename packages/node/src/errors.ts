@@ -41,3 +41,40 @@ export class EndedError extends CodedError<'ERR_NODE_ENDED'> {
     this.endedBy = endedBy
   }
 }
+
+/** A daemon answers on this socket already. */
+export class AlreadyRunningError extends CodedError<'ERR_NODE_ALREADY_RUNNING'> {
+  override get name(): string {
+    return 'AlreadyRunningError'
+  }
+  readonly code = 'ERR_NODE_ALREADY_RUNNING'
+
+  constructor(socket: string) {
+    super(`a node runs already: it answers on ${socket}`)
+  }
+}
+
+/** Nobody answers on the socket. */
+export class NotRunningError extends CodedError<'ERR_NODE_NOT_RUNNING'> {
+  override get name(): string {
+    return 'NotRunningError'
+  }
+  readonly code = 'ERR_NODE_NOT_RUNNING'
+
+  constructor(socket: string, options?: ErrorOptions) {
+    super(`no node runs here: nobody answers on ${socket}. To do: mycelium up`, options)
+  }
+}
+
+/** What a daemon answered instead of a result; code and message are its own. */
+export class RemoteError extends CodedError {
+  override get name(): string {
+    return 'RemoteError'
+  }
+  readonly code: string
+
+  constructor({ code, message }: { readonly code: string; readonly message: string }) {
+    super(message)
+    this.code = code
+  }
+}
