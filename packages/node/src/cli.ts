@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { setImmediate } from 'node:timers/promises'
 import { Command, CommanderError, Option } from 'commander'
+import { stringify } from 'yaml'
 import { addDemo } from './commands/demo.ts'
 import { addDoctor } from './commands/doctor.ts'
 import { addInternal } from './commands/internal.ts'
@@ -67,7 +68,7 @@ function createProgram(streams: Streams): Command {
     .version(version())
     .addOption(
       new Option('-o, --output <format>', 'form of the result')
-        .choices(['table', 'json'])
+        .choices(['table', 'json', 'yaml'])
         .default('table'),
     )
     .option('--verbose', 'show where an error came from')
@@ -93,12 +94,19 @@ function createContext(program: Command, streams: Streams): CommandContext {
     streams.stderr.write(`${line}\n`)
   }
   return {
-    format,
+    result: (schema, value, table) => {
+      if (format === 'table') for (const line of table()) print(line)
+      else streams.stdout.write(render(format, { schema, ...value }))
+    },
     signal: untilEnd(),
     isLive: format === 'table' && process.stdout.isTTY,
     print,
-    progress: format === 'json' ? note : print,
+    progress: format === 'table' ? print : note,
   }
+}
+
+function render(format: 'json' | 'yaml', value: object): string {
+  return format === 'json' ? `${JSON.stringify(value)}\n` : stringify(value)
 }
 
 /** A line for people, and under `-o json` an object for programs; the exit code. */
@@ -107,10 +115,9 @@ function report(error: unknown, program: Command, streams: Streams): number {
   const code = codeOf(error)
   const line = lineOf(error, verbose)
   if (line !== '') streams.stderr.write(`mycelium: ${line}\n`)
-  if (output === 'json') {
+  if (output === 'json' || output === 'yaml') {
     const failure = { code, message: oneLine(error) }
-    const result = { schema: 'mycelium.error/1', ok: false, error: failure }
-    streams.stdout.write(`${JSON.stringify(result)}\n`)
+    streams.stdout.write(render(output, { schema: 'mycelium.error/1', ok: false, error: failure }))
   }
   if (error instanceof EndedError) return EXIT_CODES_ENDED[error.endedBy]
   return exitCodeOf(error)

@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 
 /** What `--output` can be. */
-export type OutputFormat = 'table' | 'json'
+export type OutputFormat = 'table' | 'json' | 'yaml'
 
 /** What the command line needs of its process; `process` fits. */
 export interface Streams {
@@ -11,14 +11,18 @@ export interface Streams {
 
 /** What each command gets beside its own options. */
 export interface CommandContext {
-  readonly format: OutputFormat
   /** Aborts when the program is to end: see `untilEnd`. */
   readonly signal: AbortSignal
   /** Is somebody looking, so that lines may be redrawn? False without a terminal. */
   readonly isLive: boolean
   /** A line of the result, on standard output. */
   print(line: string): void
-  /** A line about the way there: on standard output, or on standard error under `-o json`. */
+  /**
+   * What the command found, at its end: as `--output` says, the object for programs (`schema` names
+   * its shape and version) or the lines of `table` for people.
+   */
+  result(schema: string, value: object, table: () => readonly string[]): void
+  /** A line about the way there: on standard output, or on standard error if a program reads that. */
   progress(line: string): void
 }
 

@@ -19,7 +19,7 @@ import { NotReadyError, UsageError } from './errors.ts'
 
 /** Runs the demo. Resolves to the exit code: 0 if the guest outlived every kill unharmed. */
 export async function runDemo(options: DemoOptions, context: CommandContext): Promise<number> {
-  const { signal, progress, print, format } = context
+  const { signal, progress, result } = context
   signal.throwIfAborted()
   checkOptions(options)
   if (options.log !== undefined) checkLog(options.log)
@@ -37,7 +37,7 @@ export async function runDemo(options: DemoOptions, context: CommandContext): Pr
   )
   const report = await demo.run()
   for (const line of describeReport(report)) progress(line)
-  if (format === 'json') print(JSON.stringify(report))
+  result(report.schema, report, () => [])
   return report.ok ? 0 : 1
 }
 

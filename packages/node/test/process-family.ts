@@ -1,5 +1,5 @@
-/** Which processes belong to one, and whether they are gone. */
-import { readdirSync, readFileSync } from 'node:fs'
+/** Which processes belong to one, and whether they and what they made are gone. */
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 
 /** Bound on the end of everything, in milliseconds: an orphan looks for its parent every 250. */
@@ -71,8 +71,33 @@ export async function until<T>(look: () => T | undefined): Promise<T> {
 }
 
 /** Waits until all of them are gone. Returns those that are not. */
-export async function survivors(family: readonly Process[]): Promise<string[]> {
-  const deadline = performance.now() + END_TIMEOUT_MS
+export async function survivors(
+  family: readonly Process[],
+  timeoutMs: number = END_TIMEOUT_MS,
+): Promise<string[]> {
+  const deadline = performance.now() + timeoutMs
   while (family.some(isAlive) && performance.now() < deadline) await delay(50)
   return family.filter(isAlive).map(({ name, pid }) => `${name} (${pid})`)
+}
+
+function namespacesOf(pid: number): string[] {
+  try {
+    const folder = `/proc/${pid}/ns`
+    return readdirSync(folder).map((name) => readlinkSync(`${folder}/${name}`))
+  } catch {
+    return [] // gone, or not ours
+  }
+}
+
+/** The namespaces, as `net:[4026531840]`, of the family that are not this process's own. */
+export function foreignNamespaces(family: readonly Process[]): Set<string> {
+  const own = new Set(namespacesOf(process.pid))
+  return new Set(family.flatMap(({ pid }) => namespacesOf(pid)).filter((name) => !own.has(name)))
+}
+
+/** Those of `namespaces` that some process is in, or that are mounted (as `ip netns` does). */
+export function namespacesLeft(namespaces: ReadonlySet<string>): string[] {
+  const used = new Set(everybody().flatMap(({ pid }) => namespacesOf(pid)))
+  const mounts = readFileSync('/proc/self/mountinfo', 'utf8')
+  return [...namespaces].filter((name) => used.has(name) || mounts.includes(` ${name} `))
 }

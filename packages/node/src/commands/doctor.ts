@@ -12,9 +12,8 @@ export const addDoctor: AddCommand = (program, act) => {
 
 /** With `-o json` the result is `{schema, ok, checks: [{name, status, detail, fix?}]}`. */
 async function runDoctor(_options: object, context: CommandContext): Promise<number> {
-  const { signal, progress, print, format } = context
+  const { signal, progress, result } = context
   const report = await doctor({ signal, onProgress: progress })
-  if (format === 'json') print(JSON.stringify({ schema: 'mycelium.doctor/1', ...report }))
-  else for (const line of renderReport(report)) print(line)
+  result('mycelium.doctor/1', report, () => renderReport(report))
   return report.ok ? EXIT_OK : EXIT_NOT_READY
 }
