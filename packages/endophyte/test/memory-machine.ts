@@ -1,4 +1,5 @@
 /** A guest without QEMU: a counter in a region of this process, printed tick by tick. */
+import { randomFillSync } from 'node:crypto'
 import { createRegion, PAGE_BYTES, type Region } from '@mycelium/ram'
 import { TypedEventEmitter } from 'main-event'
 import { QemuClosedError, QemuPausedError } from '../src/errors.ts'
@@ -7,7 +8,7 @@ import type { Machine, MachineEvents, StoppedState } from '../src/machine.ts'
 
 type Events = { [Name in keyof MachineEvents]: CustomEvent<MachineEvents[Name]> }
 
-const PAGES = 64
+export const PAGES = 64
 const HEAD = new TextEncoder().encode('head of a machine without QEMU')
 const TICK_MS = 2
 
@@ -28,6 +29,7 @@ export class MemoryMachine extends TypedEventEmitter<Events> implements Machine 
   onSaveHead: () => void = () => {}
   /** Awaited whenever the state is saved. */
   onSave: () => Promise<void> | undefined = () => undefined
+  #isScribbling = false
   #phase: 'new' | 'paused' | 'running' | 'paused by other' | 'gone' = 'new'
   #timer: NodeJS.Timeout | undefined
 
@@ -146,8 +148,20 @@ export class MemoryMachine extends TypedEventEmitter<Events> implements Machine 
     this.safeDispatchEvent('console', { detail: { lines: [line] } })
   }
 
+  /** At its next tick the guest writes noise into every page, between the counts. */
+  scribble(): void {
+    this.#isScribbling = true
+  }
+
   #tick(): void {
     if (this.#phase !== 'running') return
+    if (this.#isScribbling) {
+      this.#isScribbling = false
+      for (let page = 0; page < PAGES; page++) {
+        const start = page * PAGE_BYTES + 8
+        randomFillSync(this.region.buffer, start, PAGE_BYTES - 16)
+      }
+    }
     const count = ++this.count
     const page = count % PAGES
     const view = this.#view(page)

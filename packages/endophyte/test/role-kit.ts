@@ -17,6 +17,7 @@ import type { EndophyteEvents, HeldLeases } from '../src/index.ts'
 import type { HeldLease } from '../src/lease/held-lease.ts'
 import { createLeaseClient, type LeaseClient } from '../src/lease/lease-client.ts'
 import { createLeaseServer, type LeaseServer } from '../src/lease/lease-server.ts'
+import { LinkCable } from './link-cable.ts'
 import { MemoryMachine } from './memory-machine.ts'
 
 /** Bound on one wait. */
@@ -46,9 +47,14 @@ export class RoleNode {
   /** Called with each event, at once. */
   onEvent: (name: EventName) => void = () => {}
 
-  constructor(world: RoleWorld, id: string, peers: readonly string[]) {
+  constructor(
+    world: RoleWorld,
+    id: string,
+    peers: readonly string[],
+    folder: string = world.folder,
+  ) {
     this.id = id as NodeId
-    const { clock, folder, server } = world
+    const { clock, server } = world
     this.leases = createLeaseClient({ clock }, { self: this.id, socketPath: server.socketPath })
     this.channels = createUnixChannels(
       { clock, random: createSystemRandom() },
@@ -182,6 +188,7 @@ export class RoleWorld {
   readonly folder: string
   readonly server: LeaseServer
   readonly nodes: RoleNode[] = []
+  readonly cables: LinkCable[] = []
   readonly shown: string[] = []
 
   constructor(folder: string, server: LeaseServer) {
@@ -197,8 +204,9 @@ export class RoleWorld {
     this.shown.push(...lines)
   }
 
-  async node(id: string, peers: readonly string[] = []): Promise<RoleNode> {
-    const node = new RoleNode(this, id, peers)
+  /** @param folder - of its channels; by default that of all */
+  async node(id: string, peers: readonly string[] = [], folder?: string): Promise<RoleNode> {
+    const node = new RoleNode(this, id, peers, folder)
     this.nodes.push(node)
     await node.channels.start()
     return node
@@ -223,6 +231,23 @@ export class RoleWorld {
     await active.protectedBy('b')
     await active.shows(5)
     return { active, backup }
+  }
+
+  /** As {@link pair}; what goes from one to the other goes through a cable. */
+  async cabledPair(): Promise<{
+    readonly active: RoleNode
+    readonly backup: RoleNode
+    readonly cable: LinkCable
+  }> {
+    const backup = await this.backup('b')
+    const cable = new LinkCable(backup.channels.socketPath(backup.id))
+    this.cables.push(cable)
+    const active = await this.node('a', ['b'], `${this.folder}-of-a`)
+    await cable.listen(active.channels.socketPath(backup.id))
+    await active.host.startActive()
+    await active.protectedBy('b')
+    await active.shows(5)
+    return { active, backup, cable }
   }
 
   async firstToTakeOver(nodes: readonly RoleNode[]): Promise<RoleNode> {
@@ -290,6 +315,7 @@ export async function makeRoleWorld(): Promise<RoleWorld> {
   onTestFinished(async () => {
     await Promise.all(world.nodes.map(({ host }) => host.stop()))
     await Promise.all(world.nodes.map((node) => node.disconnect()))
+    await Promise.all(world.cables.map((cable) => cable.close()))
     await server.stop()
     await rm(folder, { recursive: true, force: true })
   })
