@@ -2,7 +2,7 @@ import { RENEWAL_GRACE_S } from '../constants.ts'
 import { scoreOf as scoreOfFactors } from './authentication.ts'
 import { decodeCertificate } from './certificate.ts'
 import { decodeEnvelope, signedBytes } from './envelope.ts'
-import type { HandshakeDeps, HandshakeInit, Membership, ProvenPeer } from './handshake.ts'
+import type { HandshakeDeps, HandshakeInit, OwnMembership, ProvenPeer } from './handshake.ts'
 import type { Claim, HandshakeMode } from './messages.ts'
 import { nodeIdOf } from './ids.ts'
 import type { Certificate, RefusalReason, UnixSeconds } from './model.ts'
@@ -16,7 +16,7 @@ export function makeClaim(
     membership,
     role,
     transcript,
-  }: { membership: Membership; role: HandshakeRole; transcript: Uint8Array },
+  }: { membership: OwnMembership; role: HandshakeRole; transcript: Uint8Array },
 ): Claim {
   const { state, certificate } = membership
   const rotations = state.rotations.length
@@ -42,7 +42,7 @@ export function makeClaim(
 
 export interface ClaimCheck {
   readonly claim: Claim
-  readonly membership: Membership
+  readonly membership: OwnMembership
   /** Of the claimant. */
   readonly role: HandshakeRole
   readonly transcript: Uint8Array
@@ -92,7 +92,7 @@ export function checkClaim(
 /** Trust in a peer whose cryptographic and network proof stand. */
 export function scoreOf(
   { trust }: HandshakeDeps,
-  { state }: Membership,
+  { state }: OwnMembership,
   peer: Uint8Array,
 ): { readonly score: number } | { readonly refused: 'distrusted' } {
   const node = nodeIdOf(peer)

@@ -8,7 +8,7 @@ import type {
   HandshakeEffect,
   HandshakeInit,
   HandshakeTime,
-  Membership,
+  OwnMembership,
   ProvenPeer,
 } from './handshake.ts'
 import { encodeMessage } from './messages.ts'
@@ -28,7 +28,7 @@ import type { CheckedWelcome, WelcomeReader } from './welcome.ts'
 
 export type InitiatorInit = HandshakeInit &
   (
-    | { readonly mode: 'member' | 'renew'; readonly membership: Membership }
+    | { readonly mode: 'member' | 'renew'; readonly membership: OwnMembership }
     | { readonly mode: 'join'; readonly token: JoinToken }
   )
 

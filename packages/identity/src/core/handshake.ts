@@ -28,7 +28,7 @@ export interface HandshakeTime {
 }
 
 /** What a member brings along. */
-export interface Membership {
+export interface OwnMembership {
   readonly state: NetworkState
   /** Those that count at `now`, newest first: 1 or 2. */
   isolationKeys(now: UnixSeconds): readonly Uint8Array[]
@@ -60,7 +60,7 @@ export interface HandshakeInit {
   /** Compatibility versions that this node speaks. */
   readonly versions: { readonly min: number; readonly max: number }
   /** Absent: this node is of no network yet. */
-  readonly membership?: Membership | undefined
+  readonly membership?: OwnMembership | undefined
   /** Since when the deadline runs. */
   readonly startedAt: MonotonicMs
   /**

@@ -17,7 +17,7 @@ import {
 } from '../constants.ts'
 import { DocumentError } from '../errors.ts'
 import { encodeCanonical } from '../wire.ts'
-import type { CanonicalMap } from '../wire.ts'
+import type { CborMap } from '../wire.ts'
 import { readDocument } from './fields.ts'
 import type { Fields } from './fields.ts'
 import type { RefusalReason } from './model.ts'
@@ -102,7 +102,7 @@ const U32_MAX = 0xffff_ffff
 
 /** The bytes of one frame. */
 export function encodeMessage(message: HandshakeMessage): Uint8Array {
-  return encodeCanonical({ ...message } satisfies CanonicalMap)
+  return encodeCanonical({ ...message } satisfies CborMap)
 }
 
 /** `undefined`: the bytes are no message. */

@@ -18,10 +18,9 @@ import {
 } from '../constants.ts'
 import { DocumentError, SignatureError } from '../errors.ts'
 import { areEqual, encodeCanonical } from '../wire.ts'
-import type { CanonicalValue } from '../wire.ts'
+import type { CborValue } from '../wire.ts'
 import { readDocument, readFields } from './fields.ts'
 import type { Fields } from './fields.ts'
-import { verifyGenesis } from './genesis.ts'
 import type { WelcomePart } from './messages.ts'
 import type { Certificate, Crypto, NetworkId, RefusalReason, UnixSeconds } from './model.ts'
 import { createNetworkState } from './facts-state.ts'
@@ -130,7 +129,7 @@ export function checkWelcome(
   const welcome = decodeWelcome(bytes)
   if (welcome?.network === undefined) return { refused: 'malformed' }
   const { genesis, facts, isolationKeys, issuerCertificate } = welcome.network
-  const state = openState(crypto, { genesis, facts, unix })
+  const state = openState(crypto, { genesis, facts })
   if (state === undefined || state.network !== network) return { refused: 'wrong-network' }
   const hashes = state.isolationHashes(unix)
   const isOurs = isolationKeys.every((key) => {
@@ -171,18 +170,15 @@ function openState(
   init: {
     readonly genesis: Uint8Array
     readonly facts: readonly Uint8Array[]
-    readonly unix: UnixSeconds
   },
 ): NetworkState | undefined {
+  const { genesis, facts } = init
   try {
-    verifyGenesis(crypto, init.genesis)
+    return createNetworkState({ crypto }, { genesis, facts })
   } catch (error) {
     if (error instanceof DocumentError || error instanceof SignatureError) return undefined
     throw error
   }
-  const state = createNetworkState(crypto, init.genesis)
-  for (const fact of init.facts) state.add(fact, init.unix)
-  return state
 }
 
 function decodeWelcome(bytes: Uint8Array): Welcome | undefined {
@@ -224,7 +220,7 @@ function readPeer(fields: Fields): PeerAddresses {
   }
 }
 
-function bytesOf(value: CanonicalValue, length: number | { readonly max: number }): Uint8Array {
+function bytesOf(value: CborValue, length: number | { readonly max: number }): Uint8Array {
   const isRight =
     value instanceof Uint8Array &&
     (typeof length === 'number'
@@ -234,7 +230,7 @@ function bytesOf(value: CanonicalValue, length: number | { readonly max: number 
   throw new DocumentError('welcome: an item is no byte string of its length')
 }
 
-function textOf(value: CanonicalValue): string {
+function textOf(value: CborValue): string {
   if (typeof value === 'string' && value.length >= 1 && value.length <= ADDRESS_CHARS_MAX) {
     return value
   }

@@ -1,0 +1,493 @@
+import { createSeededRandom } from '@mycelium/simulator'
+import { describe, expect, test } from 'vitest'
+import { HANDSHAKE_TIMEOUT_MS } from '../../src/constants.ts'
+import { decodeMessage, encodeMessage } from '../../src/core/messages.ts'
+import type { HandshakeMessage } from '../../src/core/messages.ts'
+import { createTries } from '../../src/core/tries.ts'
+import { newInitiator, newResponder, runPair, timeAt } from '../kit/handshake-pair.ts'
+import type { Outcome, PairInit } from '../kit/handshake-pair.ts'
+import { createTestMember, createTestNetwork, NOW, WEEK_S } from '../kit/network.ts'
+
+const random = createSeededRandom(3, 'handshake')
+const network = createTestNetwork(random.fork('network'))
+const foreign = createTestNetwork(random.fork('foreign'))
+
+function pairOf(changes: Partial<PairInit> = {}): PairInit {
+  const initiator = createTestMember(network)
+  const responder = createTestMember(network)
+  return { random: random.fork('nonces'), initiator, responder, ...changes }
+}
+
+const kindsOf = (frames: readonly { frame: Uint8Array }[]): readonly string[] =>
+  frames.map(({ frame }) => decodeMessage(frame)?.kind ?? 'unreadable')
+
+const refusal = (outcome: Outcome): string =>
+  outcome !== undefined && 'refused' in outcome
+    ? `${outcome.isByPeer ? 'by peer' : 'by self'}: ${outcome.refused}`
+    : 'not refused'
+
+/** Changes one message on its way. */
+function change<Kind extends HandshakeMessage['kind']>(
+  kind: Kind,
+  edit: (message: Extract<HandshakeMessage, { kind: Kind }>) => HandshakeMessage,
+): NonNullable<PairInit['tamper']> {
+  return (frame) => {
+    const message = decodeMessage(frame)
+    if (message?.kind !== kind) return [frame]
+    return [encodeMessage(edit(message as Extract<HandshakeMessage, { kind: Kind }>))]
+  }
+}
+
+describe('two members', () => {
+  test('prove to each other who they are, in 3 round trips', () => {
+    const init = pairOf()
+    const { initiator, responder, frames } = runPair(init)
+    if (initiator === undefined || !('proven' in initiator)) throw new Error('not proven')
+    if (responder === undefined || !('proven' in responder)) throw new Error('not proven')
+    expect(initiator.proven.publicKey).toEqual(init.responder.signer.publicKey)
+    expect(responder.proven.publicKey).toEqual(init.initiator.signer.publicKey)
+    expect(initiator.proven.session).toEqual(responder.proven.session)
+    expect(initiator.proven.score).toBe(850)
+    expect(initiator.proven.isDegraded).toBe(false)
+    expect(frames.map(({ from }, index) => `${from}: ${kindsOf(frames)[index]}`)).toEqual([
+      'initiator: hello',
+      'responder: welcome-hello',
+      'initiator: proof',
+      'responder: proof',
+      'initiator: claim',
+      'responder: claim',
+      'responder: accept',
+      'initiator: accept',
+    ])
+  })
+
+  test('name each session differently', () => {
+    const init = pairOf()
+    const sessions = [runPair(init), runPair(init)].map(({ initiator }) =>
+      initiator !== undefined && 'proven' in initiator ? initiator.proven.session : undefined,
+    )
+    expect(sessions[0]).toBeDefined()
+    expect(sessions[0]).not.toEqual(sessions[1])
+  })
+
+  test('speak the highest version that both know', () => {
+    const init = pairOf()
+    const { initiator } = runPair({
+      ...init,
+      initiator: { ...init.initiator, versions: { min: 1, max: 4 } },
+      responder: { ...init.responder, versions: { min: 2, max: 3 } },
+    })
+    expect(initiator).toMatchObject({ proven: { version: 3 } })
+  })
+
+  test('meet while one of them knows only the isolation key before the newest', () => {
+    const init = pairOf()
+    const newest = random.bytes(32)
+    const { membership } = init.responder
+    if (membership === undefined) throw new Error('a member')
+    const rotated = { ...membership, isolationKeys: () => [newest, network.isolationKey] }
+    const { initiator, responder } = runPair({
+      ...init,
+      responder: { ...init.responder, membership: rotated },
+    })
+    expect(
+      [initiator, responder].map((outcome) => outcome !== undefined && 'proven' in outcome),
+    ).toEqual([true, true])
+  })
+})
+
+describe('who is refused', () => {
+  test('a node of another network learns `refused` and no more, and so does a stranger', () => {
+    const init = pairOf({ initiator: createTestMember(foreign) })
+    const { initiator, responder, frames } = runPair(init)
+    expect(refusal(responder)).toBe('by self: wrong-network')
+    expect(refusal(initiator)).toBe('by peer: wrong-network') // its reading of no reason
+    const toStranger = frames.filter(({ from }) => from === 'responder')
+    expect(toStranger.map(({ frame }) => decodeMessage(frame))).toEqual([
+      { kind: 'welcome-hello', min: 1, max: 1, version: 1, nonce: expect.any(Uint8Array) },
+      { kind: 'refused' },
+    ])
+  })
+
+  test('nobody says to a responder of another network what network this is', () => {
+    const { initiator, frames } = runPair(pairOf({ responder: createTestMember(foreign) }))
+    expect(refusal(initiator)).toBe('by peer: wrong-network')
+    expect(kindsOf(frames)).toEqual(['hello', 'welcome-hello', 'proof', 'refused'])
+  })
+
+  test('a responder that lacks the isolation key and says that it has it', () => {
+    const init = pairOf()
+    const liar = { ...init.responder.membership!, isolationKeys: () => [random.bytes(32)] }
+    const { initiator } = runPair({
+      ...init,
+      responder: { ...init.responder, membership: liar },
+      tamper: (frame, from) => {
+        const isRefusal = from === 'responder' && decodeMessage(frame)?.kind === 'refused'
+        return [isRefusal ? encodeMessage({ kind: 'proof', macs: [random.bytes(32)] }) : frame]
+      },
+    })
+    expect(refusal(initiator)).toBe('by self: wrong-network')
+  })
+
+  test('a responder that sends the initiator its own proof back', () => {
+    const sent: Uint8Array[] = []
+    const init = pairOf({
+      responder: { signer: network.newSigner() },
+      tamper: (frame, from) => {
+        if (from === 'initiator') sent.push(frame)
+        const isRefusal = from === 'responder' && decodeMessage(frame)?.kind === 'refused'
+        return [isRefusal ? sent[1]! : frame]
+      },
+    })
+    expect(refusal(runPair(init).initiator)).toBe('by self: wrong-network')
+  })
+
+  test('a node that is of no network, without its saying so', () => {
+    const { initiator, frames } = runPair(pairOf({ responder: { signer: network.newSigner() } }))
+    expect(refusal(initiator)).toBe('by peer: wrong-network')
+    expect(kindsOf(frames)).toEqual(['hello', 'welcome-hello', 'proof', 'refused'])
+  })
+
+  const certificates: readonly (readonly [string, () => PairInit['initiator'], string])[] = [
+    [
+      'an expired certificate',
+      () => createTestMember(network, { notBefore: NOW - WEEK_S, notAfter: NOW - 121 }),
+      'certificate-expired',
+    ],
+    [
+      'a certificate of tomorrow',
+      () => createTestMember(network, { notBefore: NOW + 121, notAfter: NOW + WEEK_S }),
+      'certificate-not-yet-valid',
+    ],
+    ['no certificate', () => withCertificate(new Uint8Array(0)), 'certificate-missing'],
+    [
+      'the certificate of another node',
+      () => withCertificate(network.certify(network.newSigner().publicKey)),
+      'certificate-of-another',
+    ],
+    [
+      'a certificate that nobody in authority signed',
+      () => {
+        const signer = network.newSigner()
+        return withCertificate(
+          foreign.certify(signer.publicKey, { network: network.network }),
+          signer,
+        )
+      },
+      'certificate-invalid',
+    ],
+    [
+      'a certificate of another network, with this isolation key',
+      () => {
+        const signer = network.newSigner()
+        return withCertificate(foreign.certify(signer.publicKey), signer)
+      },
+      'wrong-network',
+    ],
+  ]
+
+  function withCertificate(
+    certificate: Uint8Array,
+    signer = network.newSigner(),
+  ): PairInit['initiator'] {
+    const member = createTestMember(network, {}, signer)
+    return { ...member, membership: { ...member.membership, certificate } }
+  }
+
+  test.each(certificates)('%s, by name, as initiator', (_, member, reason) => {
+    const { initiator, responder } = runPair(pairOf({ initiator: member() }))
+    expect(refusal(responder)).toBe(`by self: ${reason}`)
+    expect(refusal(initiator)).toBe(`by peer: ${reason}`)
+  })
+
+  test.each(certificates)('%s, by name, as responder', (_, member, reason) => {
+    const { initiator, responder } = runPair(pairOf({ responder: member() }))
+    expect(refusal(initiator)).toBe(`by self: ${reason}`)
+    expect(refusal(responder)).toBe(`by peer: ${reason}`)
+  })
+
+  test('a stolen certificate without its key', () => {
+    const victim = createTestMember(network)
+    const thief = network.newSigner()
+    // Over an encryption that proves nothing: it says that the thief is the victim.
+    const stolen = {
+      ...victim,
+      signer: { ...thief, publicKey: victim.signer.publicKey, sign: thief.sign.bind(thief) },
+    }
+    expect(refusal(runPair(pairOf({ initiator: stolen })).responder)).toBe('by self: no-possession')
+    expect(refusal(runPair(pairOf({ responder: stolen })).initiator)).toBe('by self: no-possession')
+    // Over one that proves the key of the thief.
+    const honest = { ...victim, signer: thief }
+    expect(refusal(runPair(pairOf({ initiator: honest })).responder)).toBe(
+      'by self: certificate-of-another',
+    )
+  })
+
+  test('a revoked certificate, and a revoked node with any certificate', () => {
+    const ours = createTestNetwork(random.fork('revoking'))
+    const serial = random.bytes(16)
+    const node = createTestMember(ours)
+    const holder = createTestMember(ours, { serial })
+    ours.issueFact({ kind: 'certificate-revoked', serial, reason: 'removed' })
+    ours.issueFact({ kind: 'node-revoked', node: node.signer.publicKey, reason: 'compromised' })
+    const responder = createTestMember(ours)
+    for (const initiator of [node, holder]) {
+      const result = runPair(pairOf({ initiator, responder }))
+      expect(refusal(result.responder)).toBe('by self: revoked')
+      expect(refusal(result.initiator)).toBe('by peer: revoked')
+    }
+  })
+
+  test('a node with bad history, at the threshold and not above', () => {
+    const trust = { historyOf: () => 0, consensusOf: () => 0 }
+    const init = pairOf()
+    const strict = { ...init.responder, trust }
+    const passed = runPair({ ...init, responder: strict })
+    expect(passed.responder).toMatchObject({ proven: { score: 700 } })
+    const state = strict.membership!.state
+    const trusting = { ...state.genesis, trust: { admissionThreshold: 701 } }
+    const membership = {
+      ...strict.membership!,
+      state: new Proxy(state, {
+        get: (target, key) => (key === 'genesis' ? trusting : (bound(target, key) as unknown)),
+      }),
+    }
+    const { responder } = runPair({ ...init, responder: { ...strict, membership } })
+    expect(refusal(responder)).toBe('by self: distrusted')
+  })
+
+  function bound(target: object, key: string | symbol): unknown {
+    const value: unknown = Reflect.get(target, key, target)
+    return typeof value === 'function' ? (value.bind(target) as unknown) : value
+  }
+})
+
+describe('clocks', () => {
+  test('that differ by 120 s at either end do no harm, and by 121 s do', () => {
+    const ends = NOW + 1000
+    const begins = NOW - 1000
+    const member = createTestMember(network, { notBefore: begins, notAfter: ends })
+    const at = (skewS: number): string => {
+      const responder = { ...createTestMember(network), skewS }
+      const outcome = runPair(pairOf({ initiator: member, responder })).responder
+      return refusal(outcome)
+    }
+    expect(at(1000 + 120)).toBe('not refused')
+    expect(at(1000 + 121)).toBe('by self: certificate-expired')
+    expect(at(-1000 - 120)).toBe('not refused')
+    expect(at(-1000 - 121)).toBe('by self: certificate-not-yet-valid')
+  })
+})
+
+describe('versions', () => {
+  test('that do not meet are refused by name, without a hang', () => {
+    const init = pairOf()
+    const { initiator, responder, frames } = runPair({
+      ...init,
+      initiator: { ...init.initiator, versions: { min: 1, max: 1 } },
+      responder: { ...init.responder, versions: { min: 2, max: 3 } },
+    })
+    expect(refusal(responder)).toBe('by self: incompatible')
+    expect(refusal(initiator)).toBe('by peer: incompatible')
+    expect(kindsOf(frames)).toEqual(['hello', 'refused'])
+  })
+
+  const downgrades: readonly (readonly [string, NonNullable<PairInit['tamper']>, string])[] = [
+    ['the initiator speaks', change('hello', (hello) => ({ ...hello, max: 1 })), 'incompatible'],
+    [
+      'the responder chose',
+      change('welcome-hello', (hello) => ({ ...hello, version: 1 })),
+      'incompatible',
+    ],
+    [
+      'the responder speaks, and its choice',
+      change('welcome-hello', (hello) => ({ ...hello, version: 1, max: 1 })),
+      // It looks right to the initiator: the proofs show that both saw different hellos.
+      'wrong-network',
+    ],
+  ]
+  test.each(downgrades)('lowered on the way (what %s) are found', (_, tamper, reason) => {
+    const init = pairOf({ tamper })
+    const { initiator, responder } = runPair({
+      ...init,
+      initiator: { ...init.initiator, versions: { min: 1, max: 2 } },
+      responder: { ...init.responder, versions: { min: 1, max: 2 } },
+    })
+    for (const outcome of [initiator, responder]) {
+      expect(outcome).toBeDefined()
+      expect(outcome).not.toHaveProperty('proven')
+    }
+    expect([refusal(initiator), refusal(responder)].join()).toContain(reason)
+  })
+})
+
+describe('somebody in the middle', () => {
+  test('with keys of its own: both ends see it, and neither the other', () => {
+    const middle = network.newSigner().publicKey
+    const init = pairOf()
+    const { initiator, responder } = runPair({
+      ...init,
+      initiator: { ...init.initiator, sees: middle },
+      responder: { ...init.responder, sees: middle },
+    })
+    expect(refusal(responder)).toBe('by self: wrong-network')
+    expect(refusal(initiator)).toBe('by peer: wrong-network')
+  })
+
+  test('who is a member itself, and passes the claims of others on', () => {
+    // The middle makes the proofs itself, and passes the claim of the victim on as its own.
+    const middle = createTestMember(network)
+    const victim = createTestMember(network)
+    const toMiddle = runPair(pairOf({ initiator: victim, responder: middle }))
+    const claim = toMiddle.frames.find(
+      ({ from, frame }) => from === 'initiator' && decodeMessage(frame)?.kind === 'claim',
+    )
+    const { responder } = runPair(
+      pairOf({
+        initiator: middle,
+        tamper: (frame, from) => [
+          from === 'initiator' && decodeMessage(frame)?.kind === 'claim' ? claim!.frame : frame,
+        ],
+      }),
+    )
+    expect(refusal(responder)).toBe('by self: certificate-of-another')
+  })
+
+  test('who replays a whole handshake is refused at the first proof', () => {
+    const init = pairOf()
+    const recorded = runPair(init).frames.filter(({ from }) => from === 'initiator')
+    const responder = newResponder(init)
+    const answers = recorded.map(({ frame }) => responder.step({ kind: 'frame', frame }, timeAt(0)))
+    expect(answers.flat().map((effect) => effect.kind)).toEqual(['send', 'send', 'refused'])
+    expect(answers[1]?.at(-1)).toMatchObject({ reason: 'wrong-network' })
+  })
+
+  test('who replays the answers of a responder is refused at its proof', () => {
+    const init = pairOf()
+    const recorded = runPair(init).frames.filter(({ from }) => from === 'responder')
+    const initiator = newInitiator(init)
+    initiator.step({ kind: 'start' }, timeAt(0))
+    const effects = recorded.flatMap(({ frame }) =>
+      initiator.step({ kind: 'frame', frame }, timeAt(0)),
+    )
+    expect(effects.at(-1)).toMatchObject({ kind: 'refused', reason: 'wrong-network' })
+  })
+})
+
+describe('messages', () => {
+  test('out of order are refused in every stage, by both', () => {
+    const init = pairOf()
+    const { frames } = runPair(init)
+    const of = (name: string): readonly Uint8Array[] =>
+      frames.filter(({ from }) => from === name).map(({ frame }) => frame)
+    for (const role of ['initiator', 'responder'] as const) {
+      const right = of(role === 'initiator' ? 'responder' : 'initiator')
+      const all = frames.map(({ frame }) => frame)
+      for (let stage = 0; stage < right.length; stage++) {
+        for (const wrong of all) {
+          if (decodeMessage(wrong)?.kind === decodeMessage(right[stage]!)?.kind) continue
+          const { [role]: outcome } = runPair({
+            ...init,
+            tamper: countingFrom(role === 'initiator' ? 'responder' : 'initiator', stage, wrong),
+          })
+          expect(refusal(outcome)).toBe('by self: malformed')
+        }
+      }
+    }
+  })
+
+  function countingFrom(
+    sender: 'initiator' | 'responder',
+    stage: number,
+    wrong: Uint8Array,
+  ): NonNullable<PairInit['tamper']> {
+    let count = 0
+    return (frame, from) => [from === sender && count++ === stage ? wrong : frame]
+  }
+
+  test('after the end change nothing', () => {
+    const init = pairOf()
+    const responder = newResponder(init)
+    responder.step({ kind: 'malformed' }, timeAt(0))
+    expect(responder.isEnded).toBe(true)
+    expect(responder.nextDeadline()).toBeUndefined()
+    const { frames } = runPair(init)
+    expect(responder.step({ kind: 'frame', frame: frames[0]!.frame }, timeAt(0))).toEqual([])
+  })
+
+  test('that do not come are waited for until the deadline', () => {
+    const init = pairOf()
+    for (const handshake of [newInitiator(init), newResponder(init)]) {
+      expect(handshake.nextDeadline()).toBe(HANDSHAKE_TIMEOUT_MS)
+      expect(handshake.step({ kind: 'tick' }, timeAt(HANDSHAKE_TIMEOUT_MS - 1))).toEqual([])
+      const effects = handshake.step({ kind: 'tick' }, timeAt(HANDSHAKE_TIMEOUT_MS))
+      expect(effects.at(-1)).toEqual({ kind: 'refused', reason: 'timeout', isByPeer: false })
+    }
+  })
+})
+
+describe('wrong tries', () => {
+  test('are slowed after 5 in a minute, and nothing is read meanwhile', () => {
+    const tries = createTries()
+    const stranger = createTestMember(foreign)
+    const init = pairOf({ initiator: stranger })
+    const attempt = { ...init, responder: { ...init.responder, tries } }
+    for (let count = 0; count < 5; count++) {
+      expect(refusal(runPair(attempt).responder)).toBe('by self: wrong-network')
+    }
+    const recorded = runPair(init).frames.filter(({ from }) => from === 'initiator')
+    const responder = newResponder(attempt)
+    const effects = recorded.flatMap(({ frame }) =>
+      responder.step({ kind: 'frame', frame }, timeAt(0)),
+    )
+    expect(effects.map(({ kind }) => kind)).toEqual(['send'])
+    expect(responder.nextDeadline()).toBe(250)
+    expect(responder.step({ kind: 'malformed' }, timeAt(249))).toEqual([])
+    expect(responder.step({ kind: 'tick' }, timeAt(250)).map(({ kind }) => kind)).toEqual([
+      'send',
+      'refused',
+    ])
+  })
+
+  test('of others at the same address do not slow a member', () => {
+    const tries = createTries()
+    const init = pairOf({ initiator: createTestMember(foreign) })
+    for (let count = 0; count < 20; count++) {
+      runPair({ ...init, responder: { ...init.responder, tries } })
+    }
+    const member = pairOf()
+    const { responder } = runPair({ ...member, responder: { ...member.responder, tries } })
+    expect(responder).toHaveProperty('proven')
+  })
+})
+
+describe('an expired certificate on a connection that stands', () => {
+  test('goes on, marked as degraded', () => {
+    const member = createTestMember(network, { notBefore: NOW - WEEK_S, notAfter: NOW - 3600 })
+    const init = pairOf({ initiator: member })
+    const { responder, initiator } = runPair({
+      ...init,
+      initiator: { ...init.initiator, expired: 'degrade' },
+      responder: { ...init.responder, expired: 'degrade' },
+    })
+    expect(responder).toMatchObject({ proven: { isDegraded: true } })
+    expect(initiator).toMatchObject({ proven: { isDegraded: false } })
+  })
+
+  test('renews itself in a mode of its own, within the time of grace', () => {
+    const signer = network.newSigner()
+    const renewing = (notAfter: number): PairInit => {
+      const member = createTestMember(network, { notBefore: notAfter - WEEK_S, notAfter }, signer)
+      const certificate = network.certify(signer.publicKey)
+      const init = pairOf({ initiator: { ...member, mode: 'renew' } })
+      return { ...init, responder: { ...init.responder, renew: () => ({ certificate }) } }
+    }
+    const { initiator, responder, stored, order } = runPair(renewing(NOW - 3600))
+    expect(responder).toMatchObject({ proven: { isDegraded: false, mode: 'renew' } })
+    expect(initiator).toHaveProperty('proven')
+    expect(stored).toHaveLength(1)
+    expect(order.indexOf('initiator store')).toBeLessThan(order.indexOf('initiator proven'))
+    const late = runPair(renewing(NOW - 31 * 24 * 3600))
+    expect(refusal(late.responder)).toBe('by self: certificate-expired')
+  })
+})
