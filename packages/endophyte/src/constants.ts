@@ -11,3 +11,8 @@ export const UPDATE_RETRY_MS = 100
 
 /** How long giving a lease back may take; then it runs out by itself. */
 export const RELEASE_MS_MAX = 1_000
+
+/** From epoch to epoch: below, a guest would stand still for most of the time; above, output would
+ * wait for longer than anybody does. */
+export const INTERVAL_MS_MIN = 5
+export const INTERVAL_MS_MAX = 60_000

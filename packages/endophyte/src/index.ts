@@ -23,6 +23,8 @@ import type {
   TrackerInfo,
   TrackerTierName,
 } from '@mycelium/ram'
+import { INTERVAL_MS_MAX, INTERVAL_MS_MIN } from './constants.ts'
+import { LEASE_TTL_MS_MAX, LEASE_TTL_MS_MIN } from './core/lease-messages.ts'
 import { createGuardedMachine, type GuardedMachineInit } from './guarded-machine.ts'
 import { VmHost } from './host.ts'
 import type { HeldLease } from './lease/held-lease.ts'
@@ -260,11 +262,12 @@ export interface EndophyteHost extends AsyncDisposable, EventSource<EndophyteEve
 /** @throws {RangeError} a number of `config` is out of range */
 export function createEndophyteHost(deps: EndophyteHostDeps, config: VmConfig): EndophyteHost {
   const { intervalMs, ttlMs } = config
-  if (!(intervalMs >= 5 && intervalMs <= 60_000)) {
-    throw new RangeError(`intervalMs must be 5 to 60000, got ${intervalMs}`)
-  }
-  if (!(ttlMs >= 100 && ttlMs <= 60_000)) {
-    throw new RangeError(`ttlMs must be 100 to 60000, got ${ttlMs}`)
-  }
+  checkMs('intervalMs', intervalMs, INTERVAL_MS_MIN, INTERVAL_MS_MAX)
+  checkMs('ttlMs', ttlMs, LEASE_TTL_MS_MIN, LEASE_TTL_MS_MAX)
   return new VmHost(deps, config, (role) => createGuardedMachine(deps.machine, role))
+}
+
+function checkMs(name: string, value: number, min: number, max: number): void {
+  if (value >= min && value <= max) return
+  throw new RangeError(`${name} must be ${min} to ${max}, got ${value}`)
 }
