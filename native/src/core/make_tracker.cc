@@ -13,9 +13,10 @@ namespace {
 constexpr std::array kBestFirst = {TrackerTier::kAsync, TrackerTier::kSync, TrackerTier::kHash,
                                    TrackerTier::kShadow};
 
-std::unique_ptr<DirtyTracker> TryTier(TrackerTier tier, const TrackerTarget& target) {
-  SelfTest(tier);
-  return MakeTierTracker(tier, target);
+std::unique_ptr<DirtyTracker> TryTier(TrackerTier tier, const TrackerTarget& target,
+                                      const TrackerFactory& make) {
+  SelfTest(tier, make);
+  return make(tier, target);
 }
 
 // These are no reason to be content with less: the caller named the wrong process, or it has gone.
@@ -69,14 +70,19 @@ std::unique_ptr<DirtyTracker> MakeTierTracker(TrackerTier tier, const TrackerTar
 }
 
 TrackerReport MakeTracker(const std::shared_ptr<Memory>& memory, const TrackerOptions& options) {
+  return ChooseTracker(memory, options, MakeTierTracker);
+}
+
+TrackerReport ChooseTracker(const std::shared_ptr<Memory>& memory, const TrackerOptions& options,
+                            const TrackerFactory& make) {
   CheckOptions(memory, options);
   TrackerTarget target{memory, nullptr, options};
   if (options.pid != 0) target.process = std::make_shared<ProcessWatch>(options.pid);
-  if (options.tier) return {TryTier(*options.tier, target), {}};
+  if (options.tier) return {TryTier(*options.tier, target, make), {}};
   TrackerReport report;
   for (const TrackerTier tier : kBestFirst) {
     try {
-      report.tracker = TryTier(tier, target);
+      report.tracker = TryTier(tier, target, make);
       return report;
     } catch (const std::system_error& error) {
       if (IsWrongTarget(error, target)) throw;

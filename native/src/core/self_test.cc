@@ -38,7 +38,7 @@ void WriteByKernel(TrackerTier tier, const UniqueFd& source, uint8_t* to, uint8_
 
 class Trial {
  public:
-  explicit Trial(TrackerTier tier)
+  Trial(TrackerTier tier, const TrackerFactory& make)
       : tier_(tier),
         host_page_(static_cast<size_t>(sysconf(_SC_PAGESIZE))),
         memory_(Memory::Create(kHostPages * host_page_, "mycelium-self-test")),
@@ -48,7 +48,7 @@ class Trial {
     for (size_t page = 0; page < kHostPages; ++page) Write(page, 1);
     for (const size_t page : kByUser) Expect(page);
     Expect(kByKernel);
-    tracker_ = MakeTierTracker(tier, {memory_, nullptr, {}});
+    tracker_ = make(tier, {memory_, nullptr, {}});
   }
 
   void Run() {
@@ -104,6 +104,6 @@ class Trial {
 
 }  // namespace
 
-void SelfTest(TrackerTier tier) { Trial(tier).Run(); }
+void SelfTest(TrackerTier tier, const TrackerFactory& make) { Trial(tier, make).Run(); }
 
 }  // namespace mycelium

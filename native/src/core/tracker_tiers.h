@@ -1,6 +1,7 @@
 // The four tiers, each on its own. MakeTracker chooses between them.
 #pragma once
 
+#include <functional>
 #include <memory>
 
 #include "core/memory.h"
@@ -25,10 +26,18 @@ std::unique_ptr<DirtyTracker> MakeShadowTracker(const TrackerTarget& target);
 
 std::unique_ptr<DirtyTracker> MakeTierTracker(TrackerTier tier, const TrackerTarget& target);
 
+// Something that makes trackers as MakeTierTracker does: tests put in others.
+using TrackerFactory =
+    std::function<std::unique_ptr<DirtyTracker>(TrackerTier, const TrackerTarget&)>;
+
 const char* TierName(TrackerTier tier);
 
-// Lets trackers of `tier` watch a small memory of our own, and throws std::system_error (ENOTSUP)
-// if one misses a write, by user mode or by the kernel, or keeps reporting pages nobody wrote.
-void SelfTest(TrackerTier tier);
+// Lets a tracker of `tier` watch a small memory of our own, and throws std::system_error (ENOTSUP)
+// if it misses a write, by user mode or by the kernel, or keeps reporting pages nobody wrote.
+void SelfTest(TrackerTier tier, const TrackerFactory& make = MakeTierTracker);
+
+// MakeTracker with trackers of `make`.
+TrackerReport ChooseTracker(const std::shared_ptr<Memory>& memory, const TrackerOptions& options,
+                            const TrackerFactory& make);
 
 }  // namespace mycelium
