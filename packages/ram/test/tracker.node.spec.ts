@@ -5,7 +5,7 @@ import { createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, type TestContext } from 'vitest'
 import {
   loadAddon,
   type NativeMemory,
@@ -58,18 +58,18 @@ async function write(child: ChildProcess, page: number): Promise<void> {
   await once(child, 'message')
 }
 
-/** Nothing, after a word why, if tier `async` cannot be had on this machine. */
-async function open(
-  memory: NativeMemory,
-  options: NativeTrackerOptions,
-): Promise<NativeTracker | undefined> {
+async function open(memory: NativeMemory, options: NativeTrackerOptions): Promise<NativeTracker> {
   const tracker = await loadAddon().openTracker(memory, options)
   cleanups.push(() => {
     tracker.close()
   })
-  if (tracker.tier === 'async') return tracker
-  console.warn('not tested here:', tracker.rejected)
-  return undefined
+  return tracker
+}
+
+/** Skips the test on a machine where no tracker of tier `async` can be had, with the reason. */
+function needAsync({ tier, rejected }: NativeTracker, skip: TestContext['skip']): void {
+  const reasons = rejected.map(({ reason }) => reason).join('; ')
+  skip(tier !== 'async', `tier async cannot be had here: ${reasons}`)
 }
 
 async function expectDetection(tracker: NativeTracker, child: ChildProcess): Promise<void> {
@@ -85,13 +85,13 @@ async function expectDetection(tracker: NativeTracker, child: ChildProcess): Pro
 }
 
 describe('tracker of another process', () => {
-  it('finds its writes, and Node does not take a stop of it for its exit', async () => {
+  it('finds its writes, and Node does not take a stop of it for its exit', async ({ skip }) => {
     const memory = createMemory()
     const child = await startWriter(memory)
     const exits: unknown[] = []
     child.on('exit', (code, signal) => exits.push([code, signal]))
     const tracker = await open(memory, { pid: child.pid ?? 0 })
-    if (tracker === undefined) return
+    needAsync(tracker, skip)
     await expectDetection(tracker, child)
     tracker.close()
     for (let round = 0; round < 20; round++) {
@@ -103,11 +103,11 @@ describe('tracker of another process', () => {
     expect(exits).toEqual([])
   })
 
-  it('says ESRCH once the process has ended', async () => {
+  it('says ESRCH once the process has ended', async ({ skip }) => {
     const memory = createMemory()
     const child = await startWriter(memory)
     const tracker = await open(memory, { pid: child.pid ?? 0 })
-    if (tracker === undefined) return
+    needAsync(tracker, skip)
     await tracker.scan()
     const exit = once(child, 'exit')
     child.kill('SIGKILL')
@@ -118,17 +118,17 @@ describe('tracker of another process', () => {
     })
   })
 
-  it('refuses a process that does not map the memory', async () => {
+  it('refuses a process that does not map the memory', async ({ skip }) => {
     const child = await startWriter(createMemory())
     const other = createMemory()
-    if ((await open(createMemory(), {})) === undefined) return
+    needAsync(await open(createMemory(), {}), skip)
     await expect(loadAddon().openTracker(other, { pid: child.pid ?? 0 })).rejects.toMatchObject({
       code: 'EINVAL',
     })
   })
 
-  it('works with a descriptor from the preloaded shim', async () => {
-    if ((await open(createMemory(), {})) === undefined) return
+  it('works with a descriptor from the preloaded shim', async ({ skip }) => {
+    needAsync(await open(createMemory(), {}), skip)
     const folder = mkdtempSync(join(tmpdir(), 'mycelium-shim-'))
     cleanups.push(() => {
       rmSync(folder, { recursive: true })
@@ -144,7 +144,7 @@ describe('tracker of another process', () => {
     cleanups.push(() => socket.destroy())
     const { fd } = (socket as unknown as { _handle: { fd: number } })._handle
     const tracker = await open(memory, { pid: child.pid ?? 0, method: 'shim', shimSocketFd: fd })
-    expect(tracker).toBeDefined()
-    if (tracker !== undefined) await expectDetection(tracker, child)
+    expect(tracker).toMatchObject({ tier: 'async', rejected: [] })
+    await expectDetection(tracker, child)
   })
 })
