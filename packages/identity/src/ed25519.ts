@@ -80,6 +80,11 @@ export class StrictVerifier {
     }
   }
 
+  /** Imported keys at present: at most 1,024. */
+  get cachedCount(): number {
+    return this.#keys.size
+  }
+
   #imported(publicKey: Uint8Array): KeyObject {
     const name = Buffer.from(publicKey).toString('latin1')
     const key = this.#keys.get(name) ?? importPublicKey(publicKey)

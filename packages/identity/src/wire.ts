@@ -22,7 +22,7 @@ export type CborValue =
  */
 export function encodeCanonical(value: CborValue): Uint8Array {
   checkEncodable(value, 0)
-  return encode(value, rfc8949EncodeOptions)
+  return plain(encode(value, rfc8949EncodeOptions))
 }
 
 function checkEncodable(value: CborValue | undefined, depth: number): void {
@@ -63,10 +63,11 @@ export interface DecodeLimits {
  *
  * @throws {DocumentError} `ERR_IDENTITY_DOCUMENT`: anything but the one encoding of a value
  */
-export function decodeCanonical(bytes: Uint8Array, { bytesMax }: DecodeLimits): CborValue {
-  if (bytes.byteLength > bytesMax) {
-    throw new DocumentError(`${bytes.byteLength} bytes, ${bytesMax} are allowed`)
+export function decodeCanonical(input: Uint8Array, { bytesMax }: DecodeLimits): CborValue {
+  if (input.byteLength > bytesMax) {
+    throw new DocumentError(`${input.byteLength} bytes, ${bytesMax} are allowed`)
   }
+  const bytes = plain(input)
   let value: CborValue
   let again: Uint8Array
   try {
@@ -81,6 +82,10 @@ export function decodeCanonical(bytes: Uint8Array, { bytesMax }: DecodeLimits): 
   if (!equals(again, bytes)) throw new DocumentError('CBOR that is not canonical')
   return value
 }
+
+/** A view that is no `Buffer`, whose `slice` would give views where others give copies. */
+const plain = (bytes: Uint8Array): Uint8Array =>
+  new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 
 const STRICT = {
   strict: true,
@@ -140,7 +145,7 @@ export function bytesOfText(
 ): Uint8Array | undefined {
   if (text.length > charsMax) return undefined
   try {
-    const bytes = fromString(text, base)
+    const bytes = plain(fromString(text, base))
     return textOf(bytes, base) === text ? bytes : undefined
   } catch {
     return undefined
