@@ -22,7 +22,7 @@ export interface CommandContext {
    * its shape and version) or the lines of `table` for people.
    */
   result(schema: string, value: object, table: () => readonly string[]): void
-  /** A line about the way there: on standard output, or on standard error if a program reads that. */
+  /** A line about the way there: on standard output, on standard error if a program reads that. */
   progress(line: string): void
 }
 

@@ -65,16 +65,3 @@ export class NotRunningError extends CodedError<'ERR_NODE_NOT_RUNNING'> {
     super(`no node runs here: nobody answers on ${socket}. To do: mycelium up`, options)
   }
 }
-
-/** What a daemon answered instead of a result; code and message are its own. */
-export class RemoteError extends CodedError {
-  override get name(): string {
-    return 'RemoteError'
-  }
-  readonly code: string
-
-  constructor({ code, message }: { readonly code: string; readonly message: string }) {
-    super(message)
-    this.code = code
-  }
-}

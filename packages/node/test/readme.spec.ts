@@ -14,6 +14,8 @@ it('classes and the table of the README agree', () => {
     new errors.UsageError('what'),
     new errors.NotReadyError('why'),
     new errors.EndedError('SIGTERM'),
+    new errors.AlreadyRunningError('/s'),
+    new errors.NotRunningError('/s'),
   ]
   expect(rows).toEqual(samples.map(({ code, name }) => ({ code, name })))
   const classes = Object.keys(errors).filter((name) => name.endsWith('Error'))
@@ -22,7 +24,7 @@ it('classes and the table of the README agree', () => {
 
 it('every code that has an exit code is in the table of some package', () => {
   const read = (path: string): string => readFileSync(new URL(path, import.meta.url), 'utf8')
-  const codes = [...read('../src/cli.ts').matchAll(/'(ERR_\w+)'/g)].map(([, code]) => code)
+  const codes = [...read('../src/exit-codes.ts').matchAll(/'(ERR_\w+)'/g)].map(([, code]) => code)
   const packages = ['node', 'endophyte', 'ram'].map((name) => read(`../../${name}/README.md`))
   expect(codes.length).toBeGreaterThan(5)
   for (const code of codes) {

@@ -1,7 +1,8 @@
 import { request } from 'node:http'
 import type { AbortOptions } from '@mycelium/interface'
 import type { CommandName, CommandOptions, CommandResult } from '../command.ts'
-import { NotRunningError, RemoteError } from '../errors.ts'
+import { NotRunningError } from '../errors.ts'
+import { RemoteError } from './remote-error.ts'
 
 /** Of an answer: a long audit log, at most. */
 const ANSWER_BYTES_MAX = 16 * 1_048_576
