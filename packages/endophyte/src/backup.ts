@@ -206,6 +206,8 @@ export class BackupVm {
         }
         const problem = this.#whyNot(record)
         if (problem !== undefined) {
+          if (await this.#changes(view, signal)) continue
+          if (signal.aborted) return
           this.#deps.emit('refused-takeover', { text: problem.message, code: problem.code })
           return
         }
@@ -233,6 +235,31 @@ export class BackupVm {
       return new NotInSyncError(`${self} holds no complete epoch of ${vm}: it does not take over`)
     }
     return undefined
+  }
+
+  /**
+   * Whether the record changes after `view`, within the time that an update of a dead active may
+   * take: the one that makes this node a member may be on its way.
+   */
+  async #changes({ version }: LeaseView, signal: AbortSignal): Promise<boolean> {
+    const { leases, clock } = this.#deps
+    const { vm, ttlMs } = this.#config
+    const waiting = new AbortController()
+    const either = AbortSignal.any([signal, waiting.signal])
+    const cancel = clock.schedule(clock.now() + ttlMs, () => {
+      waiting.abort()
+    })
+    try {
+      for await (const view of leases.watch(vm, { signal: either })) {
+        if (view.version > version) return true
+        if (view.holder === undefined) return false // nobody can change it any more
+      }
+    } catch (error) {
+      if (!either.aborted) throw error
+    } finally {
+      cancel()
+    }
+    return false
   }
 
   async #takeOver(view: LeaseView, record: VmRecord, signal: AbortSignal): Promise<void> {

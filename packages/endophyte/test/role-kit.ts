@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { NodeId } from '@mycelium/interface'
+import type { LeaseView, NodeId } from '@mycelium/interface'
 import {
   createBoottimeClock,
   createSystemRandom,
@@ -44,6 +44,8 @@ export class RoleNode {
   /** Reads of the lease fail, as when nobody answers. */
   isFailingReads = false
   failedReads = 0
+  /** What it is told of a lease that was read. */
+  onRead: (view: LeaseView) => LeaseView = (view) => view
   /** Called with each event, at once. */
   onEvent: (name: EventName) => void = () => {}
 
@@ -63,7 +65,7 @@ export class RoleNode {
     const leases: HeldLeases = {
       acquire: async (...args) => this.#wrap(await this.leases.acquire(...args)),
       read: async (...args) => {
-        if (!this.isFailingReads) return await this.leases.read(...args)
+        if (!this.isFailingReads) return this.onRead(await this.leases.read(...args))
         this.failedReads++
         this.#check()
         throw new LeaseUnavailableError(args[0])

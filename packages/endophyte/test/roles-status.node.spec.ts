@@ -1,5 +1,6 @@
 /** What both roles say: what was acknowledged, and lines for people. */
 import { describe, expect, it } from 'vitest'
+import { encodeVmRecord } from '../src/core/vm-record.ts'
 import { makeRoleWorld, type RoleNode } from './role-kit.ts'
 
 const count = (node: RoleNode, pattern: RegExp): number =>
@@ -93,4 +94,20 @@ describe('a backup tells', () => {
     expect(count(backup, /^the lease server does not answer, trying again$/)).toBe(1)
     expect(count(backup, /^the active is missed: /)).toBe(1)
   })
+})
+
+it('a backup that reads the record right before it enters it takes over all the same', async () => {
+  const world = await makeRoleWorld()
+  const { active, backup } = await world.pair()
+  let reads = 0
+  backup.onRead = (view) => {
+    if (++reads > 1) return view
+    const record = encodeVmRecord({ state: 'running', inSync: [] })
+    return { ...view, record, version: view.version - 1n }
+  }
+  await active.crash()
+  await world.takenOverBy(backup)
+  expect(backup.told('refused-takeover')).toEqual([])
+  expect(reads).toBeGreaterThan(1)
+  world.checkOutput()
 })
