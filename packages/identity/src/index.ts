@@ -59,3 +59,5 @@ export {
   TokenExpiredError,
   TokenForeignError,
 } from './errors.ts'
+export { decodeCanonical, encodeCanonical } from './wire.ts'
+export type { CborMap, CborValue, DecodeLimits } from './wire.ts'
