@@ -9,9 +9,11 @@
  * - Who was removed counts no more as a co-signer of what is dated after the removal.
  * - Two different facts of one issuer under one number: an `authority-added` among them does not
  *   count, an `authority-removed` does. Facts that expire do not take part in that.
- * - Removals may cut each other off: two authorities remove each other, or one removes itself. Then
- *   those count that count without that; of the others the most senior issuer's goes first, and
- *   decides about the rest. Genesis nodes are senior to others, then lower keys to higher ones.
+ * - Removals may cut each other off: two authorities remove each other. Then those count that count
+ *   without that. Of the others the most senior issuer's is tried first: it counts if it still can
+ *   with everything that it forbids, and if those tried before it still can; and so on. Genesis
+ *   nodes are senior to others, then lower keys to higher ones. A removal that takes away what makes
+ *   its own issuer an authority never counts.
  *
  * "Counts unless something that counts forbids it" is a logic program with negation; what is
  * computed is its well-founded model, by the alternating fixpoint (Van Gelder, Ross, Schlipf: "The
@@ -69,25 +71,49 @@ export function evaluateAuthorities<T extends SignedFact>(
   init: AuthorityInit,
 ): Authorities<T> {
   const program = new Program(facts, init)
-  const forced = new Set<T>()
   const nothing: ReadonlySet<T> = new Set()
-  const { authorities: candidates } = program.derive(nothing, forced)
+  const { authorities: candidates } = program.derive(nothing, { tried: nothing, barred: nothing })
+  // Of removals whose counting depends on their not counting.
+  const choice = { tried: new Set<T>(), barred: new Set<T>() }
   for (;;) {
-    let most = program.derive(nothing, forced)
-    let least = program.derive(most.facts, forced)
-    for (;;) {
-      const [mostSize, leastSize] = [most.facts.size, least.facts.size]
-      most = program.derive(least.facts, forced)
-      least = program.derive(most.facts, forced)
-      if (most.facts.size === mostSize && least.facts.size === leastSize) break
+    const { most, least } = wellFounded(program, choice)
+    const isSupported = [...choice.tried].every((fact) => most.facts.has(fact))
+    const latest = [...choice.tried].at(-1)
+    if (latest !== undefined && !isSupported) {
+      choice.tried.delete(latest)
+      choice.barred.add(latest)
+      continue
     }
-    const undecided = [...most.facts].filter((fact) => isRemoval(fact) && !least.facts.has(fact))
-    const [senior] = undecided.toSorted((one, other) => program.compareSeniority(one, other))
+    const [senior] = [...most.facts]
+      .filter((fact) => isRemoval(fact) && !least.facts.has(fact) && !choice.tried.has(fact))
+      .toSorted((one, other) => program.compareSeniority(one, other))
     if (senior === undefined) {
-      const removed = removalsOf(least.facts)
+      const removed = removalsOf([...least.facts, ...choice.tried])
       return { all: least.authorities, removed, counting: most.facts, candidates }
     }
-    forced.add(senior)
+    choice.tried.add(senior)
+  }
+}
+
+interface Choice<T> {
+  /** Removals that forbid what they forbid; they still have to follow from the rest. */
+  readonly tried: ReadonlySet<T>
+  /** Removals that do not count. */
+  readonly barred: ReadonlySet<T>
+}
+
+/** What counts for sure, and what might: equal if nothing depends on its own negation. */
+function wellFounded<T extends SignedFact>(
+  program: Program<T>,
+  choice: Choice<T>,
+): { readonly most: Derived<T>; readonly least: Derived<T> } {
+  let most = program.derive(new Set(), choice)
+  let least = program.derive(most.facts, choice)
+  for (;;) {
+    const [mostSize, leastSize] = [most.facts.size, least.facts.size]
+    most = program.derive(least.facts, choice)
+    least = program.derive(most.facts, choice)
+    if (most.facts.size === mostSize && least.facts.size === leastSize) return { most, least }
   }
 }
 
@@ -146,19 +172,18 @@ class Program<T extends SignedFact> {
     }
   }
 
-  /**
-   * What follows from the genesis if the facts `assumed` forbid what they forbid, and the facts
-   * `forced` count whatever forbids them. The more is assumed, the less follows.
-   */
-  derive(assumed: ReadonlySet<T>, forced: ReadonlySet<T>): Derived<T> {
-    const removals = removalsOf([...assumed, ...forced])
+  /** What follows from the genesis if the facts `assumed`, and those tried, forbid what they forbid.
+   * The more is assumed, the less follows. */
+  derive(assumed: ReadonlySet<T>, { tried, barred }: Choice<T>): Derived<T> {
+    const removals = removalsOf([...assumed, ...tried])
     const conflicts = conflictsOf(assumed)
     const authorities = new Set(this.#genesisNodes)
-    const facts = new Set(forced)
+    const facts = new Set<T>()
     const fresh = [...this.#genesisNodes]
     for (let key = fresh.pop(); key !== undefined; key = fresh.pop()) {
       for (const signed of this.#bySigner.get(key) ?? []) {
-        if (facts.has(signed) || !this.#counts(signed, authorities, removals)) continue
+        if (facts.has(signed) || barred.has(signed)) continue
+        if (!this.#counts(signed, authorities, removals)) continue
         facts.add(signed)
         const { statement } = signed.fact
         if (statement.kind !== 'authority-added' || conflicts.has(slotOf(signed))) continue

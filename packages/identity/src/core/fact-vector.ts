@@ -1,32 +1,25 @@
 /**
- * Which facts a member has, in short: for each issuer the runs of numbers without a gap. The map's
- * keys are `<issuer in hex>` for a run from 1 on, `<issuer>+<first>` for a later one, both with the
- * last number as value; and `<issuer>=<number>` for a number with several envelopes, whose value
- * depends on which they are. Gaps are ordinary: facts expire.
+ * Which facts a member has, in short. For each issuer the runs of numbers without a gap: the keys of
+ * the map are `<issuer in hex>` for a run from 1 on, `<issuer>+<first>` for a later one, both with
+ * the last number as value. Gaps are ordinary: facts expire.
+ *
+ * An issuer that says different things under one number would not be found out by numbers. So there
+ * are two digests of its facts that do not expire: `<issuer>#` of their numbers, `<issuer>=` of
+ * their envelopes. If two members agree on the former and not on the latter, they exchange them all.
  */
 import { VECTOR_ENTRIES_MAX } from '../constants.ts'
+import { isLasting } from './authority-rules.ts'
 import type { FactRecord } from './fact-record.ts'
 
 export type FactVector = ReadonlyMap<string, number>
 
-/** The vector of some facts. */
+/** The vector of some facts. Beyond 1,024 entries issuers are left out, and sent again. */
 export function vectorOf(records: Iterable<FactRecord>): FactVector {
   const vector = new Map<string, number>()
-  for (const [issuer, numbers] of numbersOf(records)) {
-    const sorted = [...numbers.keys()].toSorted((one, other) => one - other)
-    let first = sorted[0] ?? 0
-    sorted.forEach((number, index) => {
-      if (sorted[index + 1] === number + 1) return
-      if (vector.size < VECTOR_ENTRIES_MAX) {
-        vector.set(first === 1 ? issuer : `${issuer}+${first}`, number)
-      }
-      first = sorted[index + 1] ?? 0
-    })
-    for (const [number, envelopes] of numbers) {
-      if (envelopes.length > 1 && vector.size < VECTOR_ENTRIES_MAX) {
-        vector.set(`${issuer}=${number}`, digestOf(envelopes))
-      }
-    }
+  for (const [issuer, ofIssuer] of byIssuer(records)) {
+    const entries = entriesOf(issuer, ofIssuer)
+    if (vector.size + entries.length > VECTOR_ENTRIES_MAX) break
+    for (const [key, value] of entries) vector.set(key, value)
   }
   return vector
 }
@@ -43,17 +36,21 @@ export function missingFrom(
   bytesMax: number,
 ): readonly Uint8Array[] {
   const runs = runsOf(vector)
-  const numbers = numbersOf(records)
+  const disputed = new Set<string>()
+  for (const [issuer, ofIssuer] of byIssuer(records)) {
+    const { numbers, envelopes } = digestsOf(ofIssuer)
+    const isDisputed =
+      vector.get(`${issuer}#`) === numbers && vector.get(`${issuer}=`) !== envelopes
+    if (isDisputed) disputed.add(issuer)
+  }
   const missing: Uint8Array[] = []
   let bytes = 0
-  for (const { issuer, fact, envelope } of records) {
-    const envelopes = numbers.get(issuer)?.get(fact.number) ?? []
+  for (const record of records) {
+    const { issuer, fact, envelope } = record
     const isThere = (runs.get(issuer) ?? []).some(
       ([first, last]) => first <= fact.number && fact.number <= last,
     )
-    const isSame =
-      envelopes.length === 1 || vector.get(`${issuer}=${fact.number}`) === digestOf(envelopes)
-    if (isThere && isSame) continue
+    if (isThere && !(disputed.has(issuer) && isLasting(record))) continue
     bytes += envelope.byteLength
     if (bytes > bytesMax) break
     missing.push(envelope)
@@ -75,21 +72,49 @@ function runsOf(vector: FactVector): ReadonlyMap<string, readonly Run[]> {
   return runs
 }
 
-type Numbers = ReadonlyMap<string, ReadonlyMap<number, readonly FactRecord[]>>
-
-function numbersOf(records: Iterable<FactRecord>): Numbers {
-  const numbers = new Map<string, Map<number, FactRecord[]>>()
+function byIssuer(records: Iterable<FactRecord>): ReadonlyMap<string, readonly FactRecord[]> {
+  const issuers = new Map<string, FactRecord[]>()
   for (const record of records) {
-    const ofIssuer = numbers.get(record.issuer) ?? new Map<number, FactRecord[]>()
-    numbers.set(record.issuer, ofIssuer)
-    const envelopes = ofIssuer.get(record.fact.number)
-    if (envelopes === undefined) ofIssuer.set(record.fact.number, [record])
-    else envelopes.push(record)
+    const ofIssuer = issuers.get(record.issuer)
+    if (ofIssuer === undefined) issuers.set(record.issuer, [record])
+    else ofIssuer.push(record)
   }
-  return numbers
+  return issuers
 }
 
-/** 48 bits, independent of the order. */
-function digestOf(envelopes: readonly FactRecord[]): number {
-  return envelopes.reduce((sum, { id }) => (sum + parseInt(id.slice(0, 12), 16)) % 2 ** 48, 0)
+function entriesOf(
+  issuer: string,
+  records: readonly FactRecord[],
+): readonly (readonly [key: string, value: number])[] {
+  const entries: [string, number][] = []
+  const numbers = records.map(({ fact }) => fact.number).toSorted((one, other) => one - other)
+  let first = numbers[0] ?? 1
+  numbers.forEach((number, index) => {
+    const next = numbers[index + 1]
+    if (next !== undefined && next <= number + 1) return
+    entries.push([first === 1 ? issuer : `${issuer}+${first}`, number])
+    first = next ?? 1
+  })
+  const digests = digestsOf(records)
+  entries.push([`${issuer}#`, digests.numbers], [`${issuer}=`, digests.envelopes])
+  return entries
 }
+
+/** 48 bits each, independent of the order. A second envelope under a number changes only one. */
+function digestsOf(records: readonly FactRecord[]): {
+  readonly numbers: number
+  readonly envelopes: number
+} {
+  const lasting = records.filter(isLasting)
+  const numbers = new Set(lasting.map(({ fact }) => fact.number))
+  const sum = (total: number, value: number): number => (total + value) % 2 ** 48
+  return {
+    numbers: [...numbers].map(spread).reduce(sum, 0),
+    envelopes: lasting.map(({ id }) => parseInt(id.slice(0, 12), 16)).reduce(sum, 0),
+  }
+}
+
+/** Makes sums of different sets of numbers differ. Not against attacks: who signs facts can send
+ * them to everybody by itself. */
+const spread = (number: number): number =>
+  Number(BigInt.asUintN(48, (BigInt(number) * 0x9e37_79b9_7f4a_7c15n) ^ (BigInt(number) << 17n)))

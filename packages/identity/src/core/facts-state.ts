@@ -81,6 +81,7 @@ class FactNetworkState implements NetworkState {
     this.#authorities = this.#evaluate()
     for (const envelope of init.facts ?? []) {
       const id = hexOf(crypto.sha256(envelope))
+      if (this.#held.has(id)) continue
       const record = readFact(this.#context(init.areFactsVerified ?? false), id, envelope)
       if (typeof record !== 'string' && this.#obstacleTo(record) === undefined) this.#hold(record)
     }
