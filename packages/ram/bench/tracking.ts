@@ -1,7 +1,9 @@
 /**
- * What tracking costs a Node program that writes to a region: the same writes to a region that is
- * replicated and to one that is not, alternating.
+ * What tracking costs, for each tier that works here. For a Node program that writes to a region:
+ * the same writes to a region that is replicated and to one that is not, alternating. For a search
+ * that finds nothing: beside a comparison with a copy.
  */
+import { loadAddon, type TrackerTierName } from '../src/addon.ts'
 import {
   createBoottimeClock,
   createPrimary,
@@ -17,6 +19,8 @@ const PAGES: number = BYTES / PAGE_BYTES
 /** Pages that each round writes to for the first time since the last epoch. */
 const DIRTY_PAGES = 2_000
 const ROUNDS = 101
+const SCANS = 51
+const TIERS: readonly TrackerTierName[] = ['async', 'sync', 'hash', 'shadow']
 /** Length of an epoch in milliseconds, and how many a program runs for. */
 const EPOCH_MS = 100
 const EPOCHS = 20
@@ -52,12 +56,44 @@ async function measureFirstWrites({ tracked, untracked, primary }: Pair): Promis
     peer.push(writeOnce(untracked, round))
   }
   return {
-    name: 'first write to a page after an epoch',
+    name: `first write to a page after an epoch, tier ${primary.tracker.tier}`,
     unit: 'ns',
     samples: ROUNDS,
     ours: median(ours),
     oursSpread: spread(ours),
     peerName: 'the same without tracking',
+    peer: median(peer),
+  }
+}
+
+/** Milliseconds to look through memory that is populated, and in which nothing was written. */
+async function measureScan(tier: TrackerTierName): Promise<object> {
+  const addon = loadAddon()
+  const memory = addon.createMemory(BYTES, 'bench')
+  const bytes = Buffer.from(memory.arrayBuffer())
+  bytes.fill(1)
+  const copy = Buffer.from(bytes)
+  const tracker = await addon.openTracker(memory, { tier })
+  const ours: number[] = []
+  const peer: number[] = []
+  await tracker.scan()
+  for (let scan = 0; scan < SCANS; scan++) {
+    const start = performance.now()
+    await tracker.scan()
+    const middle = performance.now()
+    if (bytes.compare(copy) !== 0) throw new Error('nobody wrote to it')
+    ours.push(middle - start)
+    peer.push(performance.now() - middle)
+  }
+  tracker.close()
+  memory.close()
+  return {
+    name: `scan of ${BYTES / 2 ** 20} MiB, nothing dirty, tier ${tier}`,
+    unit: 'ms',
+    samples: SCANS,
+    ours: median(ours),
+    oursSpread: spread(ours),
+    peerName: 'Buffer.compare with a copy',
     peer: median(peer),
   }
 }
@@ -99,12 +135,41 @@ async function measureProgram({ tracked, untracked, primary }: Pair): Promise<ob
   }
 }
 
-export async function bench(): Promise<readonly object[]> {
+async function works(tier: TrackerTierName): Promise<boolean> {
+  const addon = loadAddon()
+  const memory = addon.createMemory(addon.hostPageBytes, 'bench')
+  try {
+    const tracker = await addon.openTracker(memory, { tier })
+    tracker.close()
+    return true
+  } catch (error) {
+    console.error(`tier ${tier} is not measured: ${String(error)}`)
+    return false
+  } finally {
+    memory.close()
+  }
+}
+
+/** With a primary of `tier`, or of the best that works. */
+async function withPair<T>(
+  tier: TrackerTierName | undefined,
+  measure: (pair: Pair) => Promise<T>,
+): Promise<T> {
   using tracked = createRegion({ bytes: BYTES })
   using untracked = createRegion({ bytes: BYTES })
   for (const region of [tracked, untracked]) region.buffer.fill(1)
-  await using primary = createPrimary({ region: tracked, clock: createBoottimeClock() })
+  const deps = { region: tracked, clock: createBoottimeClock() }
+  await using primary = createPrimary(deps, tier === undefined ? {} : { tier })
   await primary.start()
-  const pair = { tracked, untracked, primary }
-  return [await measureFirstWrites(pair), await measureProgram(pair)]
+  return await measure({ tracked, untracked, primary })
+}
+
+export async function bench(): Promise<readonly object[]> {
+  const figures: object[] = []
+  for (const tier of TIERS) {
+    if (!(await works(tier))) continue
+    figures.push(await withPair(tier, measureFirstWrites), await measureScan(tier))
+  }
+  figures.push(await withPair(undefined, measureProgram))
+  return figures
 }
