@@ -1,8 +1,9 @@
 import type { PrivateKey } from '@libp2p/interface'
 import type { MulticastDNSInit } from '@libp2p/mdns'
 import { multiaddr } from '@multiformats/multiaddr'
-import type { Libp2pInit } from 'libp2p'
+import type { NodeType } from '@mycelium/identity'
 import type { NodeId } from '@mycelium/interface'
+import type { Libp2pInit } from 'libp2p'
 import {
   ADDRESS_CHARS_MAX,
   ADDRESSES_MAX,
@@ -20,7 +21,7 @@ import {
 } from './constants.ts'
 import type { ConnectionTableConfig } from './connection-table.ts'
 import type { ReconnectConfig } from './core/reconnect.ts'
-import { NODE_PRESETS, type NodeType } from './node-type.ts'
+import { NODE_PRESETS } from './node-type.ts'
 
 /** A peer and its addresses: multiaddrs as text, with or without `/p2p/<its id>` at the end. */
 export interface KnownPeer {

@@ -4,7 +4,7 @@ export const PEERS_MAX = 2_048
 /** Peers that only mDNS told of: what any device of the local network can make up, so few. */
 export const DISCOVERED_MAX = 128
 
-/** Addresses of one peer: a node with several networks has about a dozen. libp2p dials 25 at most. */
+/** Addresses of one peer: a node with several networks has about a dozen; libp2p dials 25. */
 export const ADDRESSES_MAX = 16
 
 /** Longest text of one address: a relayed one with two peer ids has about 200 characters. */

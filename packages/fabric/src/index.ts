@@ -8,8 +8,10 @@ export type { Fabric, FabricDeps, FabricEvents, PeerView } from './fabric.ts'
 export type { FabricInit, KnownPeer } from './config.ts'
 export type { FabricTransport } from './transport.ts'
 export type { TransportInit } from './transport-config.ts'
+export { measureCapabilities, parseCapabilities } from './capabilities.ts'
+export type { CapabilityRecord, MeasureInit } from './capabilities.ts'
 export { NODE_PRESETS } from './node-type.ts'
-export type { NodePreset, NodeType } from './node-type.ts'
+export type { NodePreset } from './node-type.ts'
 export { createSystemClock, createSystemRandom } from './system.ts'
 export {
   FabricCapabilitiesError,

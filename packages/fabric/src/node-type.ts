@@ -1,10 +1,5 @@
+import type { NodeType } from '@mycelium/identity'
 import { DELAY_MS_MAX, HEARTBEAT_MS } from './constants.ts'
-
-/**
- * What a node is to the network: a full node that is always on, a full node that comes and goes, a
- * semi-node that relays and lends, a pure client.
- */
-export type NodeType = 'sclerotium-dedicated' | 'sclerotium-dynamic' | 'rhizomorph' | 'hypha'
 
 /** Defaults of one kind of node. */
 export interface NodePreset {
@@ -14,7 +9,7 @@ export interface NodePreset {
   readonly isRelay: boolean
   readonly heartbeatMs: number
   readonly dialDelayMsMax: number
-  /** How much of the machine it lends: all that is free, what is left over, what it needs itself. */
+  /** What it lends of the machine: all that is free, what is left over, nothing. */
   readonly resources: 'full' | 'adaptive' | 'minimal'
 }
 

@@ -18,7 +18,7 @@ export interface OutboxDeps {
   readonly connection: () => Connection | undefined
   /** Opens a stream and agrees on the version. */
   readonly open: (connection: Connection) => Promise<Stream>
-  /** A stream broke: what was written to it may be lost. Not told of one that was closed in order. */
+  /** A stream broke, what was written to it may be lost. Not told of one closed in order. */
   readonly onBroken: (stream: Stream) => void
   readonly now: () => number
 }

@@ -125,7 +125,7 @@ function decodeBody(body: Uint8Array): Frame {
   if (body.length < KIND_BYTES + ID_BYTES) throw new FabricFrameError('no room for its number')
   const id = new DataView(body.buffer).getBigUint64(KIND_BYTES)
   const bytes = body.subarray(KIND_BYTES + ID_BYTES)
-  switch (kind) {
+  switch (kind as number) {
     case FrameKind.question:
       return { kind: 'question', id, bytes }
     case FrameKind.answer:
