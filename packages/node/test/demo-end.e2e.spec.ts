@@ -8,9 +8,7 @@ const REDRAWN = /\x1b\[2K[^\n]*epoch/
 function isReplicated({ family, output }: Seen, isInTerminal: boolean): boolean {
   const guests = family.filter(({ name }) => name.startsWith('qemu')).length
   return (
-    guests >= 2 &&
-    /^(?:\r\x1b\[2K)?protected:/m.test(output) &&
-    REDRAWN.test(output) === isInTerminal
+    guests >= 2 && /^(?:\x1b\[2K)?protected:/m.test(output) && REDRAWN.test(output) === isInTerminal
   )
 }
 

@@ -11,6 +11,7 @@ import { fileURLToPath } from 'node:url'
 import {
   familyOf,
   foreignNamespaces,
+  killAll,
   namespacesLeft,
   type Process,
   survivors,
@@ -97,11 +98,12 @@ export async function endCommand(
   for (const stream of [running.child.stdout, running.child.stderr]) {
     stream?.setEncoding('utf8').on('data', (text: string) => (output += text))
   }
+  let family: readonly Process[] = []
   try {
-    const family = await until(() => {
+    await until(() => {
       if (running.child.exitCode !== null) throw new Error('it ended by itself')
-      const members = familyOf(running.pid)
-      return isUnderWay({ family: members, output }) ? members : undefined
+      family = familyOf(running.pid)
+      return isUnderWay({ family, output }) ? family : undefined
     })
     const namespaces = foreignNamespaces(family)
     way.end(running)
@@ -116,6 +118,7 @@ export async function endCommand(
   } catch (cause) {
     throw new Error(`npm ${args.join(' ')} said:\n${output}`, { cause })
   } finally {
+    killAll(family) // a test that failed must not be in the way of the next
     rmSync(folder, { recursive: true, force: true })
   }
 }

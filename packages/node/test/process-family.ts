@@ -6,7 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 const END_TIMEOUT_MS = 15_000
 
 /** Bound on waiting for processes to be there: a guest under emulation among them. */
-const BEGIN_TIMEOUT_MS = 120_000
+const BEGIN_TIMEOUT_MS = 90_000
 
 /** A process, told from a later one with the same number. */
 export interface Process {
@@ -60,7 +60,7 @@ export function withEnvironment(text: string): Process[] {
   })
 }
 
-/** Waits until `look` finds something. @throws it did not in two minutes */
+/** Waits until `look` finds something. @throws it did not in time */
 export async function until<T>(look: () => T | undefined): Promise<T> {
   const deadline = performance.now() + BEGIN_TIMEOUT_MS
   for (let found = look(); performance.now() < deadline; found = look()) {
@@ -78,6 +78,11 @@ export async function survivors(
   const deadline = performance.now() + timeoutMs
   while (family.some(isAlive) && performance.now() < deadline) await delay(50)
   return family.filter(isAlive).map(({ name, pid }) => `${name} (${pid})`)
+}
+
+/** Ends those that are alive, whatever they would like to do first. */
+export function killAll(family: readonly Process[]): void {
+  for (const member of family.filter(isAlive)) process.kill(member.pid, 'SIGKILL')
 }
 
 function namespacesOf(pid: number): string[] {
