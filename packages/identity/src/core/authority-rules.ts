@@ -12,8 +12,8 @@
  * - Removals may cut each other off: two authorities remove each other. Then those count that count
  *   without that. Of the others the most senior issuer's is tried first: it counts if it still can
  *   with everything that it forbids, and if those tried before it still can; and so on. Genesis
- *   nodes are senior to others, then lower keys to higher ones. A removal that takes away what makes
- *   its own issuer an authority never counts.
+ *   nodes are senior to others, then lower keys to higher ones. A removal that takes away what
+ *   makes its own issuer an authority never counts.
  *
  * "Counts unless something that counts forbids it" is a logic program with negation; what is
  * computed is its well-founded model, by the alternating fixpoint (Van Gelder, Ross, Schlipf: "The
@@ -172,8 +172,10 @@ class Program<T extends SignedFact> {
     }
   }
 
-  /** What follows from the genesis if the facts `assumed`, and those tried, forbid what they forbid.
-   * The more is assumed, the less follows. */
+  /**
+   * What follows from the genesis if the facts assumed, and those tried, forbid what they forbid.
+   * The more is assumed, the less follows.
+   */
   derive(assumed: ReadonlySet<T>, { tried, barred }: Choice<T>): Derived<T> {
     const removals = removalsOf([...assumed, ...tried])
     const conflicts = conflictsOf(assumed)

@@ -33,11 +33,11 @@ export function encodeToken(token: JoinToken): string {
     expiresAt: token.expiresAt,
     issuers: token.issuers.map(({ node, addresses }) => ({ node, addresses })),
   })
-  readToken(body)
   const text = PREFIX + textOf(body, 'base64url')
   if (text.length > TOKEN_CHARS_MAX) {
     throw new RangeError(`token: ${text.length} characters, ${TOKEN_CHARS_MAX} are allowed`)
   }
+  readToken(body)
   return text
 }
 
