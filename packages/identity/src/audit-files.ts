@@ -1,4 +1,4 @@
-/** Names and places of an audit log's files: segments, named after their first entry, and a head. */
+/** Files of an audit log: segments, each named after its first entry, and a head. */
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { AUDIT_PAYLOAD_BYTES_MAX } from './core/audit-codec.ts'

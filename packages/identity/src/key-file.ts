@@ -1,10 +1,10 @@
 /**
  * The file of a private key: "MYCELKEY", 32 bytes of SHA-256 over the rest, canonical CBOR.
  *
- * Plain: `{version, kind, publicKey, seed}`. With a passphrase: `{version, kind, publicKey, costLog2,
- * salt, nonce, sealed}`, where `sealed` is AES-256-GCM of the seed with its tag, under scrypt
- * (RFC 7914; r = 8, p = 1) of the passphrase; all other fields are authenticated with it. The
- * checksum tells damage from a wrong passphrase; it proves nothing against who can write the file.
+ * Plain: `{version, kind, publicKey, seed}`. With a passphrase: `{version, kind, publicKey,
+ * costLog2, salt, nonce, sealed}`, where `sealed` is AES-256-GCM of the seed with its tag, under
+ * scrypt (RFC 7914; r = 8, p = 1) of the passphrase; all other fields are authenticated with it.
+ * The checksum tells damage from a wrong passphrase; it proves nothing against who can write there.
  */
 import { createCipheriv, createDecipheriv, createHash, scrypt } from 'node:crypto'
 import type { AbortOptions, Random } from '@mycelium/interface'

@@ -15,8 +15,8 @@ export const STORE_CALLS_MAX = 256
  * Where a node keeps its identity. One process at a time. Resolved writes survive a power loss.
  *
  * Calls may overlap: they are carried out in the order in which they were made, at most
- * {@link STORE_CALLS_MAX} at once. Bytes are copied, in and out. An abort takes a waiting call back;
- * what has begun is finished.
+ * {@link STORE_CALLS_MAX} at once. Bytes are copied, in and out. An abort takes a waiting call
+ * back; what has begun is finished.
  *
  * All reject with `ERR_IDENTITY_CLOSED` after disposal, which waits for calls before it; all that
  * write with `ERR_IDENTITY_WRITE` if the disk does not take it (field `doubt`: nobody knows), and

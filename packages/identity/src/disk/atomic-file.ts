@@ -145,7 +145,11 @@ export async function readPrivateFile(path: string, bytesMax: number): Promise<B
  * @throws {IdentityUnsafePathError}
  */
 export async function openPrivateFolder(path: string): Promise<string> {
-  const first = await mkdir(path, { recursive: true, mode: FOLDER_MODE })
+  const making = mkdir(path, { recursive: true, mode: FOLDER_MODE })
+  const first = await making.catch((cause: NodeJS.ErrnoException) => {
+    if (cause.code !== 'EEXIST' && cause.code !== 'ENOTDIR') throw cause
+    throw new IdentityUnsafePathError(path, 'it is not a folder', { cause })
+  })
   if (first !== undefined) {
     for (let folder = path; folder.length >= first.length; folder = dirname(folder)) {
       await syncFolder(dirname(folder))

@@ -4,12 +4,12 @@
  *
  * Header (40 bytes): 8 bytes of magic, u32 version, u32 count of the frames that the file was made
  * with, 8 random bytes of salt, the first 16 bytes of SHA-256 over all that. Frame: u32 length of
- * the payload, u32 number (from 1, growing by one), the first 16 bytes of SHA-256 over salt, length,
- * number and payload, payload. Integers are big-endian.
+ * the payload, u32 number (from 1, growing by one), the first 16 bytes of SHA-256 over salt,
+ * length, number and payload, payload. Integers are big-endian.
  *
  * So damage that no valid frame follows was never acknowledged (a torn tail: cut off when the file
- * is opened), and damage that one follows was (refused), like damage in what the file was made with.
- * Damage in the very last frame cannot be told from a torn one. The salt keeps a payload from
+ * is opened), and damage that one follows was (refused), like damage in what the file was made
+ * with. Damage in the very last frame cannot be told from a torn one. The salt keeps a payload from
  * passing for a frame: whoever makes payloads does not know it.
  */
 import { createHash, randomBytes } from 'node:crypto'
