@@ -41,7 +41,7 @@ export interface HandshakeHost {
   initiator(peer: HandshakePeer): Handshake
   responder(peer: HandshakePeer): Handshake
   answers(peer: HandshakePeer): HandshakeAnswers
-  proven(peer: HandshakePeer, proven: ProvenPeer): void
+  proven(peer: ProvenPeer, address: string): void
   refused(refusal: Refusal): void
 }
 
@@ -163,7 +163,7 @@ class MembershipEncrypter implements ConnectionEncrypter {
           signal,
         },
       )
-      host.proven(peer, proven)
+      host.proven(proven, address)
       return secured
     } catch (error) {
       if (error instanceof HandshakeRefusedError) {

@@ -15,7 +15,7 @@ import { readDocument } from './fields.ts'
 import type { Fields } from './fields.ts'
 
 /** Documents that authorities sign for each other. */
-export type CoSignedDocument = 'certificate' | 'fact'
+export type CoSignedDocument = 'certificate' | 'fact' | 'key-rotation'
 
 /** The first message of an exchange. */
 export type ServiceRequest =
@@ -81,7 +81,7 @@ function readMessage(fields: Fields): ServiceMessage {
     case 'co-sign':
       return {
         kind,
-        document: fields.oneOf('document', ['certificate', 'fact']),
+        document: fields.oneOf('document', ['certificate', 'fact', 'key-rotation']),
         body: fields.bytes('body', { min: 1, max: ENVELOPE_BYTES_MAX }),
       }
     case 'ask-isolation-key':

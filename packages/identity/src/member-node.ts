@@ -1,0 +1,452 @@
+import type { ConnectionEncrypter } from '@libp2p/interface'
+import type { Clock, Logger, NodeId, Random } from '@mycelium/interface'
+import { TypedEventEmitter } from 'main-event'
+import { Admission } from './admission.ts'
+import { Authority } from './authority.ts'
+import { gatherSignatures } from './co-signing.ts'
+import { createConnectionEncrypter } from './connection-encrypter.ts'
+import type { EncrypterComponents } from './connection-encrypter.ts'
+import { COMPATIBILITY_VERSION, RENEWAL_RETRY_MS } from './constants.ts'
+import { renewalDueAt, validityOf } from './core/certificate.ts'
+import { nodeIdOf, publicKeyOf } from './core/ids.ts'
+import type {
+  Crypto,
+  KeyRotation,
+  NetworkId,
+  RefusalReason,
+  RevocationReason,
+  TrustSource,
+} from './core/model.ts'
+import type { NetworkState } from './core/network-state.ts'
+import { decodeToken, isTokenExpired } from './core/token.ts'
+import type { PeerAddresses } from './core/welcome.ts'
+import {
+  JoinError,
+  MemberAlreadyError,
+  NotMemberError,
+  ThresholdError,
+  TokenExpiredError,
+  TokenForeignError,
+} from './errors.ts'
+import { Founding } from './founding.ts'
+import { unixSecondsOf } from './handshake-run.ts'
+import { describeSession, MemberHost } from './member-host.ts'
+import type { Joining } from './member-host.ts'
+import type {
+  CreatedToken,
+  CreateNetworkInit,
+  CreateTokenInit,
+  JoinInit,
+  Membership,
+  MembershipDeps,
+  MembershipEvents,
+  MembershipInit,
+  MembershipStatus,
+  TokenInfo,
+} from './membership.ts'
+import { Libp2pMembershipService } from './membership-service.ts'
+import type { MembershipComponents, MembershipService } from './membership-service.ts'
+import type { MemberRecords, NetworkRecords } from './network-records.ts'
+import { Serial } from './serial.ts'
+import { Sessions } from './sessions.ts'
+import { areEqual } from './wire.ts'
+
+export interface MemberNodeDeps extends MembershipDeps {
+  readonly clock: Clock
+  readonly random: Random
+  readonly crypto: Crypto
+  readonly records: NetworkRecords
+}
+
+type Events = { [Type in keyof MembershipEvents]: CustomEvent<MembershipEvents[Type]> }
+
+const SILENT: Logger = { log: () => undefined }
+const NEUTRAL: TrustSource = { historyOf: () => undefined, consensusOf: () => undefined }
+
+/** What people are told; the rest speaks for itself. */
+const JOIN_REASONS: Partial<Record<RefusalReason, string>> = {
+  'wrong-network': 'the token is not known there, or of another network',
+  'token-unknown': 'the token was revoked',
+  'token-used': 'the token was used by another node before',
+  'token-expired': 'the token has expired',
+  incompatible: 'the versions of the programs do not fit',
+  revoked: 'this node was revoked',
+  busy: 'nobody can be admitted at present: try again',
+}
+
+export class MemberNode extends TypedEventEmitter<Events> implements Membership {
+  readonly #deps: MemberNodeDeps
+  readonly #records: NetworkRecords
+  readonly #versions: { readonly min: number; readonly max: number }
+  readonly #sessions: Sessions
+  /** Whatever issues or stores. Facts of others do not wait for it. */
+  readonly #serial = new Serial()
+  readonly #authority: Authority
+  readonly #founding: Founding
+  readonly #admission: Admission
+  readonly #host: MemberHost
+  #service: Libp2pMembershipService | undefined
+  #renewAt = 0
+  #asked: Promise<void> | undefined
+
+  constructor(deps: MemberNodeDeps, init: MembershipInit) {
+    super()
+    const { clock, random, crypto, records, logger = SILENT, trust = NEUTRAL } = deps
+    this.#deps = deps
+    this.#records = records
+    this.#versions = init.versions ?? { min: COMPATIBILITY_VERSION, max: COMPATIBILITY_VERSION }
+    this.#sessions = new Sessions(clock)
+    this.#founding = new Founding({ records, crypto, random })
+    this.#authority = new Authority({
+      records,
+      clock,
+      random,
+      crypto,
+      coSign: (document, envelope, needed) => {
+        const { state } = this.#member()
+        const service = this.#service
+        return gatherSignatures({ crypto, state, service }, document, envelope, needed)
+      },
+      made: (envelopes) => this.#host.counted(envelopes),
+    })
+    this.#admission = new Admission({
+      records,
+      authority: this.#authority,
+      clock,
+      random,
+      crypto,
+      certificateOf: (publicKey) => this.#founding.certificateOf(publicKey),
+    })
+    this.#host = new MemberHost({
+      records,
+      clock,
+      random,
+      crypto,
+      trust,
+      logger,
+      audit: deps.audit,
+      serial: this.#serial,
+      authority: this.#authority,
+      admission: this.#admission,
+      sessions: this.#sessions,
+      versions: this.#versions,
+      approve: init.approve ?? (() => true),
+      emit: (type, detail) => {
+        this.dispatchEvent(new CustomEvent(type, { detail }))
+      },
+      peers: () => this.#peersForJoiner(),
+      spread: (envelopes, from) => {
+        this.#service?.enforce(true)
+        this.#service?.push(envelopes, from)
+        this.#askForIsolationKeys()
+      },
+      sweep: () => this.#sweep(),
+    })
+  }
+
+  get node(): NodeId {
+    return this.#records.node
+  }
+
+  get publicKey(): Uint8Array {
+    return this.#records.signer.publicKey
+  }
+
+  get state(): NetworkState | undefined {
+    return this.#records.member?.state
+  }
+
+  secure<Components extends EncrypterComponents>(
+    encryption: (components: Components) => ConnectionEncrypter,
+  ): (components: Components) => ConnectionEncrypter {
+    const { clock } = this.#deps
+    return (components) =>
+      createConnectionEncrypter({ clock, host: this.#host, inner: encryption }, components)
+  }
+
+  readonly service = (components: MembershipComponents): MembershipService => {
+    const { clock, random, logger = SILENT } = this.#deps
+    this.#service = new Libp2pMembershipService(
+      { clock, random, logger, host: this.#host },
+      components,
+    )
+    return this.#service
+  }
+
+  nodePrivateKey(): Uint8Array {
+    return this.#records.privateKey()
+  }
+
+  status(): MembershipStatus {
+    const { member } = this.#records
+    const members = (this.#service?.connected() ?? []).map(describeSession)
+    if (member === undefined) return { node: this.node, members }
+    const { state, own } = member
+    const now = unixSecondsOf(this.#deps.clock)
+    return {
+      node: this.node,
+      network: {
+        id: state.network,
+        name: state.genesis.name,
+        certificate: own,
+        isDegraded: validityOf(own, now) === 'expired',
+        isAuthority: this.#authority.isAuthority,
+        authorities: state.authorities.map(nodeIdOf),
+        authorityThreshold: state.genesis.quorum.authorityThreshold,
+        rotations: state.rotations.length,
+        facts: state.factCount,
+        factsHeld: state.heldCount,
+      },
+      members,
+    }
+  }
+
+  peers(): readonly PeerAddresses[] {
+    return this.#records.peers
+  }
+
+  async createNetwork(init: CreateNetworkInit): Promise<NetworkId> {
+    return this.foundNetwork(await this.proposeNetwork(init, []))
+  }
+
+  proposeNetwork(init: CreateNetworkInit, founders: readonly NodeId[]): Promise<Uint8Array> {
+    const { min, max } = this.#versions
+    const { compatibility = min } = init
+    if (compatibility > max) {
+      throw new RangeError(`compatibility: at most ${max}, what we speak (got ${compatibility})`)
+    }
+    return this.#serial.run(() => {
+      this.#checkNoMember()
+      const now = unixSecondsOf(this.#deps.clock)
+      return this.#founding.propose({ ...init, compatibility }, founders, now)
+    })
+  }
+
+  async signNetwork(proposal: Uint8Array): Promise<Uint8Array> {
+    return Promise.resolve(this.#founding.sign(proposal))
+  }
+
+  foundNetwork(proposal: Uint8Array): Promise<NetworkId> {
+    return this.#serial.run(async () => {
+      this.#checkNoMember()
+      const network = await this.#founding.found(proposal)
+      this.#deps.audit?.append({ event: 'network:founded', node: this.node, detail: { network } })
+      const { nodeType } = this.#member().own
+      this.dispatchEvent(
+        new CustomEvent('member:admitted', { detail: { node: this.node, nodeType } }),
+      )
+      return network
+    })
+  }
+
+  createToken(init: CreateTokenInit = {}): Promise<CreatedToken> {
+    return this.#serial.run(async () => {
+      const addresses = init.addresses ?? this.#service?.addresses() ?? []
+      const token = await this.#admission.createToken(init, addresses.slice(0, 16))
+      this.#deps.audit?.append({ event: 'token:created', detail: { id: token.id } })
+      return token
+    })
+  }
+
+  tokens(): readonly TokenInfo[] {
+    return this.#admission.tokens()
+  }
+
+  revokeToken(id: string): Promise<boolean> {
+    return this.#serial.run(() => this.#admission.revokeToken(id))
+  }
+
+  async join(text: string, { dial, signal }: JoinInit): Promise<NetworkId> {
+    const token = decodeToken(text)
+    const { member } = this.#records
+    if (member !== undefined && member.state.network !== token.network) {
+      throw new TokenForeignError(
+        `the token is of ${token.network}, this node is a member of ${member.state.network}`,
+      )
+    }
+    this.#checkNoMember()
+    if (isTokenExpired(token, unixSecondsOf(this.#deps.clock))) {
+      throw new TokenExpiredError('the token has expired: ask for a new one')
+    }
+    if (this.#host.joining !== undefined) throw new JoinError('another try is under way', undefined)
+    const joining: Joining = { token }
+    this.#host.joining = joining
+    try {
+      await this.#dialIssuers(joining, { dial, ...(signal !== undefined && { signal }) })
+    } finally {
+      this.#host.joining = undefined
+    }
+    return this.#member().state.network
+  }
+
+  revoke(
+    target: { readonly node: NodeId } | { readonly serial: Uint8Array },
+    reason: RevocationReason,
+  ): Promise<void> {
+    return this.#serial.run(() =>
+      'node' in target
+        ? this.#authority.revokeNode(publicKeyOf(target.node), reason)
+        : this.#authority.revokeCertificate(target.serial, reason),
+    )
+  }
+
+  rotateNetworkKey(cause: KeyRotation['cause']): Promise<void> {
+    return this.#serial.run(() => this.#authority.rotateNetworkKey(cause))
+  }
+
+  rotateIsolationKey(): Promise<void> {
+    return this.#serial.run(() => this.#authority.rotateIsolationKey())
+  }
+
+  async renew(): Promise<void> {
+    const { own, state } = this.#member()
+    const envelope = (await this.#certifySelf()) ?? (await this.#askForCertificate())
+    if (envelope === undefined) throw new ThresholdError(0, state.genesis.quorum.authorityThreshold)
+    const now = unixSecondsOf(this.#deps.clock)
+    const verdict = state.checkCertificate(envelope, own.subject, now)
+    if ('refused' in verdict) throw new ThresholdError(0, state.genesis.quorum.authorityThreshold)
+    await this.#records.setCertificate(envelope)
+    this.#deps.audit?.append({ event: 'certificate:renewed', node: this.node })
+    const { certificate } = verdict
+    this.dispatchEvent(new CustomEvent('certificate:renewed', { detail: { certificate } }))
+  }
+
+  async leave(): Promise<boolean> {
+    const { own, state } = this.#member()
+    const others = state.authorities.filter((key) => !areEqual(key, own.subject))
+    let isHeard = false
+    for (const { node } of this.#connectedAuthorities()) {
+      isHeard ||= await this.#service!.request(node, { kind: 'leave' }, 'end').then(
+        () => true,
+        () => false,
+      )
+    }
+    if (!isHeard && this.#authority.isAuthority && others.length > 0) {
+      await this.revoke({ serial: own.serial }, 'left')
+    }
+    await this.#service?.settled()
+    await this.#serial.run(() => this.#records.end())
+    this.#deps.audit?.append({ event: 'member:left', node: this.node })
+    this.#service?.enforce()
+    return isHeard
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#service?.stop()
+    await this.#serial.run(() => Promise.resolve())
+    await this.#deps.store[Symbol.asyncDispose]()
+  }
+
+  async #dialIssuers(joining: Joining, { dial, signal }: JoinInit): Promise<void> {
+    let failure: unknown
+    for (const { node, addresses } of joining.token.issuers) {
+      for (const address of addresses) {
+        signal?.throwIfAborted()
+        const whole = address.includes('/p2p/') ? address : `${address}/p2p/${node}`
+        try {
+          await dial(whole, signal === undefined ? {} : { signal })
+        } catch (error) {
+          failure = error
+        }
+        // A dial may fail after all was stored: the token is used, and this node is a member.
+        if (this.#records.member !== undefined) return
+        if (joining.refused !== undefined) break
+      }
+    }
+    signal?.throwIfAborted()
+    const { refused } = joining
+    if (refused !== undefined) {
+      throw new JoinError(JOIN_REASONS[refused] ?? refused, refused, { cause: failure })
+    }
+    const isNameless = joining.token.issuers.every(({ addresses }) => addresses.length === 0)
+    const why = isNameless ? 'the token names no address' : 'none of its addresses answers'
+    throw new JoinError(why, undefined, { cause: failure })
+  }
+
+  /** An authority certifies itself, if one signature is enough or others sign too. */
+  async #certifySelf(): Promise<Uint8Array | undefined> {
+    if (!this.#authority.isAuthority) return undefined
+    const { subject, nodeType, roles, capabilities } = this.#member().own
+    try {
+      return await this.#serial.run(() =>
+        this.#authority.certify({ subject, nodeType, roles, capabilities }),
+      )
+    } catch (error) {
+      if (error instanceof ThresholdError) return undefined
+      throw error
+    }
+  }
+
+  async #askForCertificate(): Promise<Uint8Array | undefined> {
+    for (const { node } of this.#connectedAuthorities()) {
+      const answer = await this.#service
+        ?.request(node, { kind: 'renew' }, 'certificate')
+        .catch(() => undefined)
+      if (answer !== undefined) return answer.envelope
+    }
+    return undefined
+  }
+
+  #connectedAuthorities(): readonly { readonly node: NodeId }[] {
+    const authorities = this.#member().state.authorities.map(nodeIdOf)
+    return (this.#service?.connected() ?? []).filter(({ node }) => authorities.includes(node))
+  }
+
+  #sweep(): void {
+    const { member } = this.#records
+    const { clock, logger } = this.#deps
+    if (member === undefined) return
+    this.#askForIsolationKeys()
+    const isDue = unixSecondsOf(clock) >= renewalDueAt(member.own)
+    if (!isDue || clock.now() < this.#renewAt) return
+    this.#renewAt = clock.now() + RENEWAL_RETRY_MS
+    void this.renew().catch((error: unknown) => {
+      logger?.log('warn', 'certificate:not-renewed', { why: String(error) })
+    })
+  }
+
+  /** A fact names a key that this node has not got: members that have it give it. */
+  #askForIsolationKeys(): void {
+    const { member } = this.#records
+    if (member === undefined || this.#asked !== undefined) return
+    const now = unixSecondsOf(this.#deps.clock)
+    const lacking = member.state
+      .isolationHashes(now)
+      .filter((hash) => this.#records.isolationKeyOf(hash) === undefined)
+    if (lacking.length === 0) return
+    this.#asked = this.#fetchIsolationKeys(lacking).finally(() => {
+      this.#asked = undefined
+    })
+  }
+
+  async #fetchIsolationKeys(hashes: readonly Uint8Array[]): Promise<void> {
+    const { crypto } = this.#deps
+    for (const hash of hashes) {
+      for (const { node } of this.#service?.connected() ?? []) {
+        const answer = await this.#service
+          ?.request(node, { kind: 'ask-isolation-key', hash }, 'isolation-key')
+          .catch(() => undefined)
+        if (answer === undefined || !areEqual(crypto.sha256(answer.key), hash)) continue
+        await this.#serial.run(() => this.#records.addIsolationKey(answer.key))
+        break
+      }
+    }
+  }
+
+  #peersForJoiner(): readonly PeerAddresses[] {
+    const service = this.#service
+    if (service === undefined) return []
+    return [{ node: this.node, addresses: service.addresses() }, ...service.peerAddresses()]
+  }
+
+  #checkNoMember(): void {
+    const { member } = this.#records
+    if (member !== undefined) throw new MemberAlreadyError(member.state.network)
+  }
+
+  #member(): MemberRecords {
+    const { member } = this.#records
+    if (member === undefined) throw new NotMemberError()
+    return member
+  }
+}
