@@ -97,6 +97,10 @@ class GuardedMachine extends TypedEventEmitter<Events> implements Machine {
     return this.pid
   }
 
+  get vcpuThreads(): readonly number[] {
+    return this.#qemu.vcpuThreads
+  }
+
   get shimSocketFd(): number | undefined {
     return this.#preload?.socketFd
   }

@@ -93,13 +93,17 @@ export class VmHost extends TypedEventEmitter<Events> implements EndophyteHost {
       this.#machine = machine
       machine.bind(lease)
       await machine.start()
-      this.emit('machine', { pid: machine.pid, accelerator: machine.accelerator })
+      this.#tellMachine(machine)
       await this.#activate({ lease, record })
     } catch (error) {
       await machine?.stop()
       await giveBack(lease, clock)
       throw error
     }
+  }
+
+  #tellMachine({ pid, accelerator, vcpuThreads }: Machine): void {
+    this.emit('machine', { pid, accelerator, vcpuThreads })
   }
 
   async #startBackup(): Promise<void> {
@@ -110,7 +114,7 @@ export class VmHost extends TypedEventEmitter<Events> implements EndophyteHost {
     const backup = new BackupVm({ machine, leases, channels, clock, emit }, this.#config)
     this.#backup = backup
     await backup.start()
-    this.emit('machine', { pid: machine.pid, accelerator: machine.accelerator })
+    this.#tellMachine(machine)
     this.#continued = this.#continue(backup)
   }
 

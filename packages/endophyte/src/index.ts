@@ -197,7 +197,12 @@ export interface EndophyteEvents {
   /** A lease was granted to this host. */
   lease: { readonly epoch: FencingEpoch; readonly at: MonotonicMs }
   /** QEMU is up (a backup's waits). */
-  machine: { readonly pid: number; readonly accelerator: string }
+  machine: {
+    readonly pid: number
+    readonly accelerator: string
+    /** Thread ids of its vCPUs: whether the guest runs can be seen from outside. */
+    readonly vcpuThreads: readonly number[]
+  }
   tracker: TrackerInfo
   /** The guest restarted itself. */
   reset: object

@@ -37,6 +37,8 @@ export interface Machine extends EventSource<MachineEvents>, AsyncDisposable {
   /** A connection on which that process has sent, or will send, a userfaultfd of its memory, once;
    * none: it does not. */
   readonly shimSocketFd: number | undefined
+  /** Its threads that run the guest; none before {@link start}, or without QEMU. */
+  readonly vcpuThreads: readonly number[]
   /** `kvm` or `tcg`. */
   readonly accelerator: string
   /** Starts QEMU, paused, and its guard. */

@@ -20,6 +20,7 @@ export class MemoryMachine extends TypedEventEmitter<Events> implements Machine 
   readonly region: Region = createRegion({ bytes: PAGES * PAGE_BYTES, name: 'memory-machine' })
   readonly pid = process.pid
   readonly writerPid = undefined
+  readonly vcpuThreads = []
   readonly shimSocketFd = undefined
   readonly accelerator = 'none'
   count = 0

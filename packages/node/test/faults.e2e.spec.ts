@@ -2,8 +2,10 @@ import { randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { connectQmp } from '@mycelium/endophyte'
+import { createBoottimeClock } from '@mycelium/ram'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { userTicks } from '../src/demo/cpu-time.ts'
+import { GuestLife } from '../src/demo/guest-life.ts'
+import type { HostProcess } from '../src/demo/host-process.ts'
 import { killHost, makeFaultKit, signalIfAlive, ticks } from './fault-kit.ts'
 
 describe('the guest ends by itself', () => {
@@ -82,11 +84,13 @@ describe('the active host is stopped for longer than its lease', () => {
   it('alone: the guest runs on elsewhere, and not here any more', async () => {
     const kit = await makeFaultKit()
     const { active, backup } = await kit.protectedPair()
+    await expectLife(active, kit.signal)
     active.kill('SIGSTOP')
-    await backup.until(() => backup.takeover, kit.signal)
-    const atGrant = userTicks(active.qemuPid) ?? 0
+    await backup.until(() => backup.leaseEpoch > active.leaseEpoch, kit.signal)
+    const afterlife = lifeOf(active)
     await backup.until(() => backup.firstTick, kit.signal)
-    expect(userTicks(active.qemuPid) ?? atGrant).toBe(atGrant)
+    await ticks(backup, 20, kit.signal)
+    expect(afterlife.hasRun).toBe(false)
     active.kill('SIGCONT')
     await active.exited
     expect(active.ending?.text).toMatch(/^lease 1 on tested is lost: the guest was stopped$/)
@@ -98,15 +102,16 @@ describe('the active host is stopped for longer than its lease', () => {
     const kit = await makeFaultKit()
     const { active, backup } = await kit.protectedPair()
     const guardPid = parentOf(active.qemuPid)
+    await expectLife(active, kit.signal)
     for (const pid of [active.pid, guardPid, active.qemuPid]) process.kill(pid, 'SIGSTOP')
-    await backup.until(() => backup.takeover, kit.signal)
+    await backup.until(() => backup.leaseEpoch > active.leaseEpoch, kit.signal)
     // Nobody is continued yet: what ends now was ended by the kernel.
-    const atGrant = userTicks(active.qemuPid) ?? 0
+    const afterlife = lifeOf(active)
     await backup.until(() => !isRunning(active.qemuPid), kit.signal)
     for (const pid of [active.pid, guardPid, active.qemuPid]) signalIfAlive(pid, 'SIGCONT')
     await active.exited
-    expect(userTicks(active.qemuPid) ?? atGrant).toBe(atGrant)
     await backup.until(() => backup.firstTick, kit.signal)
+    expect(afterlife.hasRun).toBe(false)
     expect(backup.guestErrors).toBe(0)
   })
 })
@@ -127,14 +132,38 @@ describe('the lease server', () => {
   })
 
   it('is lost for good: the guest stops at the deadline, with one clear line', async () => {
-    const kit = await makeFaultKit()
-    const { active } = await kit.protectedPair()
+    const ttlMs = 2_000
+    const kit = await makeFaultKit({ changes: { ttlMs } })
+    const { active, backup } = await kit.protectedPair()
+    const clock = createBoottimeClock()
+    const killedAt = clock.now()
     kit.cluster.leaseServer.kill('SIGKILL')
     await active.exited
     expect(active.ending?.text).toMatch(/^lease 1 on tested is lost: the guest was stopped$/)
     expect(isRunning(active.qemuPid)).toBe(false)
+    // Renewed at a third of its time, it ran for the rest, less drift and the time to stop; and
+    // never until another could have it.
+    const stoppedAt = active.lastTick?.at ?? Number.NaN
+    expect(stoppedAt).toBeGreaterThan(killedAt + ttlMs / 2)
+    expect(stoppedAt).toBeLessThan(killedAt + ttlMs)
+    expect(active.status.filter((text) => /lease|record/.test(text))).toEqual([])
+    // The backup asks for ever, and says it once.
+    const complaint = 'the lease server does not answer, trying again'
+    await backup.until(() => backup.status.includes(complaint), kit.signal)
+    expect(backup.status.filter((text) => text === complaint)).toHaveLength(1)
   })
 })
+
+function lifeOf({ qemuPid, vcpuThreads }: HostProcess): GuestLife {
+  return new GuestLife(qemuPid, vcpuThreads)
+}
+
+/** The guest runs, and that is seen: that it does not later says something. */
+async function expectLife(host: HostProcess, signal: AbortSignal): Promise<void> {
+  const life = lifeOf(host)
+  await ticks(host, 5, signal)
+  expect(life.hasRun).toBe(true)
+}
 
 function statOf(pid: number): readonly string[] | undefined {
   try {

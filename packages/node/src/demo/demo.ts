@@ -8,8 +8,8 @@ import type { Clock } from '@mycelium/interface'
 import type { CommandContext } from '../context.ts'
 import type { HostEvent } from '../internal/host-protocol.ts'
 import { Cluster } from './cluster.ts'
-import { userTicks } from './cpu-time.ts'
 import { EventLog } from './event-log.ts'
+import { GuestLife } from './guest-life.ts'
 import type { HostProcess } from './host-process.ts'
 import type { DemoOptions } from './options.ts'
 import { type DemoReport, type EpochSample, type KillReport, makeReport } from './report.ts'
@@ -52,6 +52,10 @@ export class Demo implements AsyncDisposable {
   #mismatchPages = 0
   #guestErrors = 0
   #secondCopies = 0
+  /** The host that was killed last. */
+  #killed: HostProcess | undefined
+  /** Of its guest, from the moment on at which the lease went to another. */
+  #afterlife: GuestLife | undefined
   /** Aborts when there is nothing more to show. */
   readonly #broken = new AbortController()
   #protectedMs = 0
@@ -176,11 +180,15 @@ export class Demo implements AsyncDisposable {
         this.#mismatchPages += event.detail.mismatchPages ?? 0
         this.#view.epoch(host, event.detail)
         break
+      case 'lease':
+        if (this.#killed !== undefined && host !== this.#killed) {
+          this.#afterlife ??= new GuestLife(this.#killed.qemuPid, this.#killed.vcpuThreads)
+        }
+        break
       case 'applied':
       case 'backup':
       case 'console':
       case 'in-sync':
-      case 'lease':
       case 'machine':
       case 'output':
       case 'takeover':
@@ -246,6 +254,8 @@ export class Demo implements AsyncDisposable {
     // Anywhere in an epoch: in its pause, on its way, between two.
     await this.#wait(this.#draw(this.#options.interval * 2))
     const { qemuPid } = active
+    this.#killed = active
+    this.#afterlife = undefined
     const killedAt = clock.now()
     active.kill('SIGKILL')
     killProcess(qemuPid)
@@ -258,13 +268,12 @@ export class Demo implements AsyncDisposable {
       await backup.until(() => backup.takeover ?? backup.refusal, this.#patience(), 'the takeover')
       const { takeover, refusal } = backup
       if (takeover === undefined) throw new Error(refusal)
-      const ticksAtGrant = userTicks(qemuPid)
       const first = await backup.until(
         () => backup.firstTick,
         this.#patience(),
         'output of the guest',
       )
-      await this.#watch(qemuPid, ticksAtGrant)
+      await this.#watch()
       this.#mismatchPages += this.#mismatches(active, backup, takeover)
       this.#guestErrors = Math.max(this.#guestErrors, active.guestErrors)
       const report: KillReport = {
@@ -305,11 +314,10 @@ export class Demo implements AsyncDisposable {
   }
 
   /** The copy that was killed must not gain processor time after the lease has gone elsewhere. */
-  async #watch(pid: number, before: number | undefined): Promise<void> {
-    if (before === undefined) return
+  async #watch(): Promise<void> {
     await this.#wait(WATCH_MS)
-    const after = userTicks(pid)
-    if (after !== undefined && after > before) this.#secondCopies++
+    if (this.#afterlife === undefined) this.#failures.push('the dead copy was not watched')
+    else if (this.#afterlife.hasRun) this.#secondCopies++
   }
 
   /** Aborts when the program is to end, or after a bound on one wait of at least `ms`. */

@@ -12,6 +12,7 @@ export class HostProcess {
   readonly #child: Child<HostCommand, HostEvent>
   readonly #changed = new Set<() => void>()
   qemuPid = 0
+  vcpuThreads: readonly number[] = []
   accelerator = ''
   /** Of the last lease granted to it. */
   leaseEpoch = 0n
@@ -139,6 +140,7 @@ export class HostProcess {
     switch (event.name) {
       case 'machine':
         this.qemuPid = event.detail.pid
+        this.vcpuThreads = event.detail.vcpuThreads
         this.accelerator = event.detail.accelerator
         break
       case 'tracker':
