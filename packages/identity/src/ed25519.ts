@@ -2,8 +2,9 @@
  * The one rule by which this package verifies Ed25519 (RFC 8032, section 5.1.7), stricter than the
  * RFC where implementations differ ("Taming the many EdDSAs", Chalkias et al. 2020):
  *
- * 1. the key A and the point R are in their canonical encoding: y < 2^255 - 19, and no sign for x = 0;
- * 2. neither is one of the 8 points of small order, whose signatures hold for many messages or keys;
+ * 1. the key A and the point R are in their canonical encoding: y below 2^255 - 19, and x = 0
+ *    without a sign;
+ * 2. neither is one of the 8 points of small order, whose signatures hold for many messages;
  * 3. S is below the order of the group, so that nobody but the signer can make a second signature;
  * 4. the equation without cofactor holds: encode([S]B - [k]A) is R, byte for byte.
  *

@@ -26,6 +26,7 @@ export function encodeCanonical(value: CborValue): Uint8Array {
 }
 
 function checkEncodable(value: CborValue | undefined, depth: number): void {
+  const type: string = typeof value
   switch (typeof value) {
     case 'boolean':
       return
@@ -48,8 +49,11 @@ function checkEncodable(value: CborValue | undefined, depth: number): void {
         checkEncodable(item, depth + 1)
       }
       return
-    default:
-      throw new TypeError(`value: cannot be encoded (got ${typeof value})`)
+    case 'bigint':
+    case 'function':
+    case 'symbol':
+    case 'undefined':
+      throw new TypeError(`value: cannot be encoded (got ${type})`)
   }
 }
 

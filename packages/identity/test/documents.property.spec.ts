@@ -111,7 +111,11 @@ const fact: fc.Arbitrary<Fact> = fc.oneof(
     .record({ ...head, isolationHash: key, overlap: fc.nat(30 * 86_400) })
     .map(({ isolationHash, overlap, ...rest }) => ({
       ...rest,
-      statement: { kind: 'isolation-rotated', isolationHash, overlapUntil: rest.at + overlap },
+      statement: {
+        kind: 'isolation-rotated' as const,
+        isolationHash,
+        overlapUntil: rest.at + overlap,
+      },
     })),
 )
 

@@ -77,7 +77,14 @@ const bytes32 = fc.oneof(special, fc.uint8Array({ minLength: 32, maxLength: 32 }
 const mutated: fc.Arbitrary<Signed> = fc
   .record({
     signed,
-    how: fc.constantFrom('bit', 'key', 'R', 'S', 'S + L', 'message'),
+    how: fc.constantFrom<'bit' | 'key' | 'R' | 'S' | 'S + L' | 'message'>(
+      'bit',
+      'key',
+      'R',
+      'S',
+      'S + L',
+      'message',
+    ),
     bit: fc.nat(511),
     other: bytes32,
   })
@@ -98,7 +105,7 @@ const mutated: fc.Arbitrary<Signed> = fc
       case 'S + L':
         changed.set(bytesOf(numberOf(signature.slice(32)) + ORDER), 32)
         return { key, message, signature: changed }
-      default:
+      case 'message':
         return { key, message: Uint8Array.from([...message, 0]), signature }
     }
   })

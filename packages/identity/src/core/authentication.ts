@@ -1,6 +1,6 @@
 /**
- * The score of a node that connects, from four factors. Cryptographic proof and proof of the network
- * are mandatory besides: no sum makes up for them.
+ * The score of a node that connects, from four factors. Cryptographic proof and proof of the
+ * network are mandatory besides: no sum makes up for them.
  */
 import { SCORE_NEUTRAL, SCORE_WEIGHTS, SCORE_WHOLE } from '../constants.ts'
 
@@ -39,9 +39,9 @@ function shareOf(name: string, value: number | undefined): number {
 }
 
 /**
- * Whether a node is admitted: both proofs, and a score above the network's threshold. Above, not at:
- * the proofs alone make 700, so that at the default threshold a new node (850) gets in and one with
- * proven misbehaviour (700) does not.
+ * Whether a node is admitted: both proofs, and a score above the network's threshold. Above, not
+ * at: the proofs alone make 700, so that at the default threshold a new node (850) gets in and one
+ * with proven misbehaviour (700) does not.
  */
 export function isAdmitted(factors: Factors, threshold: number): boolean {
   return factors.crypto && factors.network && scoreOf(factors) > threshold

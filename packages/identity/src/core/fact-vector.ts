@@ -1,7 +1,7 @@
 /**
- * Which facts a member has, in short. For each issuer the runs of numbers without a gap: keys of the
- * map are `<issuer in hex>` for a run from 1 on, `<issuer>+<first>` for a later one, both with the
- * last number as value. Gaps are ordinary: facts expire.
+ * Which facts a member has, in short. For each issuer the runs of numbers without a gap: keys of
+ * the map are `<issuer in hex>` for a run from 1 on, `<issuer>+<first>` for a later one, both with
+ * the last number as value. Gaps are ordinary: facts expire.
  *
  * An issuer that says different things under one number would not be found out by numbers. So there
  * are two digests of its facts that do not expire: `<issuer>#` of their numbers, `<issuer>=` of

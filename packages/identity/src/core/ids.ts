@@ -5,7 +5,7 @@ import { DocumentError, NodeIdError } from '../errors.ts'
 import { bytesOfText, textOf } from '../wire.ts'
 import type { Crypto, NetworkId } from './model.ts'
 
-/** Identity multihash (0x00, 36 bytes) of libp2p's PublicKey in protobuf: type Ed25519, 32 bytes. */
+/** Identity multihash (0x00, 36 bytes) of libp2p's PublicKey in protobuf: Ed25519, 32 bytes. */
 const NODE_ID_PREFIX: readonly number[] = [0x00, 0x24, 0x08, 0x01, 0x12, 0x20]
 /** SHA-256 multihash. */
 const NETWORK_ID_PREFIX: readonly number[] = [0x12, 0x20]

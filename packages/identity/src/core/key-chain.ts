@@ -79,8 +79,8 @@ export interface KeyChainInit {
 }
 
 /**
- * The rotations that hold, in order. Of several that could follow one key an emergency goes before a
- * scheduled one, which whoever stole the old key can sign, then the one with the lower hash: the
+ * The rotations that hold, in order. Of several that could follow one key an emergency goes before
+ * a scheduled one, which whoever stole the old key can sign, then the one with the lower hash: the
  * result depends on the set alone, not on the order in which it came.
  */
 export function chainOf(

@@ -42,8 +42,8 @@ export function encodeToken(token: JoinToken): string {
 }
 
 /**
- * Reads the text of a token; white space around it, and line breaks inside that a mail or a terminal
- * put there, do not matter. Whether it has expired, or is of this network: the caller's.
+ * Reads the text of a token; white space around it, and line breaks inside that a mail or a
+ * terminal put there, do not matter. Whether it has expired, or is of this network: the caller's.
  *
  * @throws {TokenError} `ERR_IDENTITY_TOKEN`. The message never holds any of the text.
  */
