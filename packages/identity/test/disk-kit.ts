@@ -1,27 +1,13 @@
 import { spawn, spawnSync } from 'node:child_process'
-import { randomBytes } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Clock, Random } from '@mycelium/interface'
+import { createSystemClock, createSystemRandom } from '../src/system.ts'
 
-/** Timers of a test do not hold its process. */
-export const clock: Clock = {
-  now: () => performance.now(),
-  unixMs: () => Date.now(),
-  schedule: (at, callback) => {
-    const timer = setTimeout(callback, Math.max(1, Math.ceil(at - performance.now()) + 1))
-    timer.unref()
-    return () => clearTimeout(timer)
-  },
-}
-
-export const random: Random = {
-  bytes: (length) => Uint8Array.from(randomBytes(length)),
-  below: (bound) => randomBytes(4).readUInt32BE() % bound,
-  fork: () => random,
-}
+export const clock: Clock = createSystemClock()
+export const random: Random = createSystemRandom()
 
 export function makeFolder(): { readonly path: string; remove(): void } {
   const path = mkdtempSync(join(tmpdir(), 'mycelium-identity-'))
@@ -37,7 +23,7 @@ export interface Run {
   readonly complaint: string
 }
 
-/** Runs a program until it has written so many lines, and kills it then, at any point of its work. */
+/** Runs a program until it has written so many lines, and kills it in the middle of its work. */
 export function runUntilKilled(
   program: string,
   args: readonly string[],

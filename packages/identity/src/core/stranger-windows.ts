@@ -22,7 +22,7 @@ export interface Counted {
 }
 
 interface Window {
-  readonly entry: AuditEntry
+  entry: AuditEntry
   endsAt: MonotonicMs
   count: number
 }
@@ -44,6 +44,8 @@ export class StrangerWindows {
     const window = this.#windows.get(key)
     if (window !== undefined) {
       window.count++
+      // What an entry says holds for all that it counts.
+      if (entry.node !== window.entry.node) window.entry = withoutNode(window.entry)
       return due
     }
     if (this.#windows.size >= STRANGER_WINDOWS_MAX || !this.#allow(now)) {
@@ -117,4 +119,8 @@ export class StrangerWindows {
     this.#allowed--
     return true
   }
+}
+
+function withoutNode({ node: _, ...entry }: AuditEntry): AuditEntry {
+  return entry
 }

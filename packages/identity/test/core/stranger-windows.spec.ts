@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import type { NodeId } from '@mycelium/interface'
 import fc from 'fast-check'
 import { describe, test } from 'vitest'
 import type { AuditEntry } from '../../src/core/audit-entry.ts'
@@ -57,6 +58,16 @@ describe('one address', () => {
     assert.equal(sum(windows.drain()), 4)
     assert.equal(windows.nextDeadline(), undefined)
   })
+})
+
+test('an entry names a node only if all that it counts are of this node', () => {
+  const windows = new StrangerWindows()
+  const of = (node: string): AuditEntry => ({ ...refused('busy', 'a'), node: node as NodeId })
+  for (const now of [0, 1]) windows.take(of('one'), now)
+  assert.equal(windows.due(10_000)[0]?.entry.node, 'one')
+  for (const node of ['one', 'two', 'one']) windows.take(of(node), 10_001)
+  const [counted] = windows.due(20_000)
+  assert.deepEqual([counted?.entry.node, counted?.count], [undefined, 3])
 })
 
 describe('a flood from many addresses', () => {
