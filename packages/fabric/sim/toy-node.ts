@@ -37,6 +37,8 @@ export class ToyNode {
   readonly name: NodeId
   readonly ends = new Map<number, ToyEnd>()
   isAlive = false
+  /** How often a peer was lost. */
+  downs = 0
   incarnation = 0
   reconnect!: Reconnect
   links!: Links
@@ -189,6 +191,7 @@ export class ToyNode {
         break
       case 'down':
         assert.ok(this.#up.delete(effect.peer), 'down twice')
+        this.downs++
         this.#reconnect({ type: 'down', peer: effect.peer })
         break
       case 'use':

@@ -222,7 +222,7 @@ class LinksCore implements Links {
       entry.roundTrips = [...entry.roundTrips, roundTripMs].slice(-this.#config.roundTripsMax)
     }
     // One side decides, or each might close the connection that the other keeps.
-    if (this.self > entry.peer || !entry.used.isProved) return
+    if (this.self > entry.peer) return
     for (const other of entry.links.values()) {
       if (other !== entry.used) other.closeAt ??= now + this.#config.lingerMs
     }

@@ -86,6 +86,7 @@ describe('one connection', () => {
     const links = create()
     links.step(open(z, 1), 0)
     links.step(open(z, 2), 0)
+    links.step(pong(1), 0)
     expect(links.step({ type: 'drop', peer: z }, 0)).toEqual([
       { type: 'cut', connection: 1, why: 'dropped' },
       { type: 'cut', connection: 2, why: 'dropped' },
@@ -131,7 +132,9 @@ describe('two connections', () => {
   it('the used one is dead: the other, as soon as it answers', () => {
     const links = create(m)
     links.step(open(z, 1, { isOutbound: true }), 0)
-    links.step(open(z, 2, { isOutbound: false }), 0)
+    links.step(pong(1), 0)
+    links.step({ type: 'tick' }, 5_000)
+    links.step(open(z, 2, { isOutbound: false }), 5_000)
     expect(links.step(pong(2), 10)).toEqual([{ type: 'use', peer: z, connection: 2 }])
     expect(links.step({ type: 'silence', connection: 1 }, 20)).toEqual([
       { type: 'cut', connection: 1, why: 'silent' },

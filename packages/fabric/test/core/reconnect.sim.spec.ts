@@ -16,6 +16,7 @@ const RARE = [
   'half open: cut while dialling',
   'half open: dialler gone',
   'half open: found out',
+  'pairs formed in calm',
   'pairs healed',
   'partition',
   'power loss',

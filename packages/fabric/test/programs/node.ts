@@ -1,6 +1,6 @@
 /**
- * A node of its own process. Argument: JSON of {key: base64, listen, heartbeatMs, peers}. Prints its
- * addresses as a line of JSON once it listens; ends when its standard input does.
+ * A node in a process of its own. Argument: JSON of {key: base64, listen, heartbeatMs, peers}.
+ * Prints its addresses as a line of JSON once it listens; ends when its standard input does.
  */
 import { privateKeyFromRaw } from '@libp2p/crypto/keys'
 import { createFabric, createSystemClock, createSystemRandom } from '../../src/index.ts'
