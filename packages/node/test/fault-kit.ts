@@ -1,4 +1,13 @@
 /** A cluster of real host processes for tests, with a guest under TCG. */
+import {
+  closeSync,
+  fstatSync,
+  openSync,
+  readdirSync,
+  readlinkSync,
+  readSync,
+  writeSync,
+} from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -12,6 +21,9 @@ import {
 import { onTestFinished } from 'vitest'
 import { Cluster, type ClusterInit } from '../src/demo/cluster.ts'
 import type { HostProcess } from '../src/demo/host-process.ts'
+
+/** What is empty around a damaged byte. */
+const EMPTY_BYTES = 2 ** 20
 
 /** Bound on one wait: a busy machine boots a guest in ten seconds. */
 const PATIENCE_MS = 60_000
@@ -95,6 +107,31 @@ export async function ticks(host: HostProcess, count: number, signal: AbortSigna
 export function killHost(host: HostProcess): void {
   host.kill('SIGKILL')
   signalIfAlive(host.qemuPid, 'SIGKILL')
+}
+
+/**
+ * Changes one byte of the memory that a waiting QEMU holds, as a broken RAM chip would: in a page
+ * that is empty, and among many empty ones, so that its guest has no use for it soon.
+ */
+export function damageMemory({ qemuPid }: HostProcess): void {
+  const folder = `/proc/${qemuPid}/fd`
+  const memory = readdirSync(folder).find((name) =>
+    readlinkSync(`${folder}/${name}`).startsWith('/memfd:mycelium-guest'),
+  )
+  const file = openSync(`${folder}/${memory}`, 'r+')
+  try {
+    const { size } = fstatSync(file)
+    const span = Buffer.alloc(EMPTY_BYTES)
+    for (let start = 0; start + span.length <= size; start += span.length) {
+      readSync(file, span, 0, span.length, start)
+      if (span.some((byte) => byte !== 0)) continue
+      writeSync(file, Buffer.of(1), 0, 1, start + span.length / 2)
+      return
+    }
+    throw new Error('no memory of the guest is empty')
+  } finally {
+    closeSync(file)
+  }
 }
 
 export function signalIfAlive(pid: number, signal: NodeJS.Signals): void {

@@ -6,7 +6,7 @@ import { createBoottimeClock } from '@mycelium/ram'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { GuestLife } from '../src/demo/guest-life.ts'
 import type { HostProcess } from '../src/demo/host-process.ts'
-import { killHost, makeFaultKit, signalIfAlive, ticks } from './fault-kit.ts'
+import { damageMemory, killHost, makeFaultKit, signalIfAlive, ticks } from './fault-kit.ts'
 
 describe('the guest ends by itself', () => {
   it('shuts down during replication: nobody restarts it from a checkpoint', async () => {
@@ -77,6 +77,30 @@ describe('a backup dies', () => {
     await current.until(() => current.firstTick, kit.signal)
     await ticks(current, 20, kit.signal)
     expect(current.guestErrors).toBe(0)
+  })
+})
+
+describe('one byte of the memory of a backup changes by itself', () => {
+  it('and the next epoch that is compared tells of one page', async () => {
+    const kit = await makeFaultKit()
+    const { active, backup } = await kit.protectedPair()
+    active.tell({ type: 'hashing', isOn: true })
+    await active.until(() => active.lastEpoch?.mismatchPages === 0, kit.signal)
+    damageMemory(backup)
+    // One that was compared before may still be on its way.
+    await active.until(() => active.lastEpoch?.mismatchPages !== 0, kit.signal)
+    expect(active.lastEpoch?.mismatchPages).toBe(1)
+    await backup.until(() => backup.lastApplied?.mismatchPages === 1, kit.signal)
+  })
+
+  it('and its takeover tells of one page, found after loading', async () => {
+    const kit = await makeFaultKit()
+    const { active, backup } = await kit.protectedPair()
+    damageMemory(backup)
+    killHost(active)
+    const takeover = await backup.until(() => backup.takeover, kit.signal)
+    expect(takeover.mismatchPages).toBe(1)
+    expect(backup.lastApplied?.mismatchPages).toBeUndefined()
   })
 })
 
