@@ -17,6 +17,8 @@ namespace {
 // A larger buffer is not kept from one chunk to the next.
 constexpr size_t kPayloadBytesKept = size_t{16} << 20;
 
+constexpr const char* kClosed = "the image is closed";
+
 // What a call leaves behind, told to the thread of the environment.
 struct Outcome {
   size_t pages;
@@ -51,16 +53,35 @@ void RootToJs(Napi::Env env, Napi::Object& out, const Outcome& outcome) {
 }  // namespace
 
 ImageObject::ImageObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<ImageObject>(info) {
-  OrThrowJs(info.Env(), [&] {
-    state_->core = std::make_shared<Image>(MemoryObject::Require(info[0], "memory").core());
-    state_->root = state_->core->root();
-  });
+  state_->memory = MemoryObject::Require(info[0], "memory").core();
+  if (state_->memory->writable()) return;
+  throw Napi::RangeError::New(info.Env(), "the memory of an image must be writable");
+}
+
+// On the pool: it hashes the memory.
+Napi::Value ImageObject::Open(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  if (state_->memory == nullptr) return RejectedPromise(env, "ERR_RAM_CLOSED", kClosed);
+  if (state_->core != nullptr) return RejectedPromise(env, "ERR_RAM_ORDER", "the image is open");
+  return RunOnPool(
+      env, {slot_}, [memory = state_->memory] { return std::make_shared<Image>(memory); },
+      [state = state_](Napi::Env env, std::shared_ptr<Image> core) {
+        state->root = core->root();
+        if (state->memory != nullptr) state->core = std::move(core);
+        return env.Undefined();
+      });
+}
+
+std::pair<const char*, const char*> ImageObject::Absence() const {
+  if (state_->memory == nullptr) return {"ERR_RAM_CLOSED", kClosed};
+  return {"ERR_RAM_ORDER", "the image is not open"};
 }
 
 template <typename Work, typename Convert>
 Napi::Value ImageObject::Run(Napi::Env env, Work work, Convert convert) {
   if (state_->core == nullptr) {
-    return RejectedPromise(env, "ERR_RAM_CLOSED", "the image is closed");
+    const auto [code, text] = Absence();
+    return RejectedPromise(env, code, text);
   }
   return RunOnPool(
       env, {slot_},
@@ -79,9 +100,12 @@ Napi::Value ImageObject::Run(Napi::Env env, Work work, Convert convert) {
 }
 
 Image& ImageObject::RequireIdle(Napi::Env env) const {
-  if (state_->core == nullptr) throw CodedError(env, "ERR_RAM_CLOSED", "the image is closed");
-  if (slot_->busy()) {
+  if (slot_->busy() && state_->memory != nullptr) {
     throw CodedError(env, "ERR_RAM_BUSY", "another call on this object is at work");
+  }
+  if (state_->core == nullptr) {
+    const auto [code, text] = Absence();
+    throw CodedError(env, code, text);
   }
   return *state_->core;
 }
@@ -157,10 +181,12 @@ Napi::Value ImageObject::Hashes(const Napi::CallbackInfo& info) {
 }
 
 void ImageObject::Close(const Napi::CallbackInfo& info) {
-  if (state_->core == nullptr) return;
+  if (state_->memory == nullptr) return;
   // On the pool: to unmap much memory takes milliseconds.
   RunOnPool(
-      info.Env(), {}, [core = std::exchange(state_->core, nullptr)] { return true; },
+      info.Env(), {},
+      [core = std::exchange(state_->core, nullptr),
+       memory = std::exchange(state_->memory, nullptr)] { return true; },
       [](Napi::Env env, bool) { return env.Undefined(); });
 }
 
@@ -168,6 +194,7 @@ void InitImage(Napi::Env env, Napi::Object exports) {
   const Napi::Function constructor = ImageObject::DefineClass(
       env, "NativeImage",
       {
+          ImageObject::InstanceMethod<&ImageObject::Open>("open"),
           ImageObject::InstanceAccessor<&ImageObject::Root>("root"),
           ImageObject::InstanceAccessor<&ImageObject::StagedPages>("stagedPages"),
           ImageObject::InstanceMethod<&ImageObject::Stage>("stage"),

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "core/image.h"
@@ -22,7 +23,8 @@ class ImageObject : public Napi::ObjectWrap<ImageObject> {
   // Shared with the work on the pool, which may outlive this object. Only the thread of the
   // environment touches what lies here directly.
   struct State {
-    std::shared_ptr<Image> core;  // none once closed
+    std::shared_ptr<Memory> memory;  // none once closed
+    std::shared_ptr<Image> core;     // none before it is open, and once closed
     uint64_t root = 0;
     size_t staged_pages = 0;
   };
@@ -35,8 +37,11 @@ class ImageObject : public Napi::ObjectWrap<ImageObject> {
 
   template <typename Work, typename Convert>
   Napi::Value Run(Napi::Env env, Work work, Convert convert);
+  // What is wrong if there is no core: a code and a text.
+  std::pair<const char*, const char*> Absence() const;
   Image& RequireIdle(Napi::Env env) const;
 
+  Napi::Value Open(const Napi::CallbackInfo& info);
   Napi::Value Root(const Napi::CallbackInfo& info);
   Napi::Value StagedPages(const Napi::CallbackInfo& info);
   Napi::Value Stage(const Napi::CallbackInfo& info);

@@ -29,7 +29,7 @@ export interface RamAddon {
   openTracker(memory: NativeMemory, options: NativeTrackerOptions): Promise<NativeTracker>
   /** For the primary: capture, shadow, encoding. */
   createSource(memory: NativeMemory, tracker: NativeTracker): NativeSource
-  /** For a backup: staging, applying. The memory must be writable. */
+  /** For a backup: staging, applying. The memory must be writable. {@link NativeImage.open} it. */
   createImage(memory: NativeMemory): NativeImage
   /** XXH3-64 of `bytes`. Synchronous: for small things. */
   hash64(bytes: Uint8Array): bigint
@@ -138,7 +138,9 @@ export interface FillChunk {
 }
 
 export interface NativeImage {
-  /** Image hash of what is applied. */
+  /** Hashes what the memory holds. Before it, everything but `close` fails with `ERR_RAM_ORDER`. */
+  open(): Promise<void>
+  /** Image hash of what is applied; 0 before it is open. */
   readonly root: bigint
   /** Checks the payload in full (checksum, structure, every page number and length), decompresses,
    * and keeps it for {@link NativeImage.apply}. `payload` is copied. Rejects with code

@@ -49,6 +49,7 @@ export class BackupReplica extends TypedEventEmitter<Events> implements RamBacku
   /** An epoch is in the memory, and what belongs to it is not taken yet. */
   #isImageChanged = false
   #promotedHashes: Uint8Array | undefined
+  #isOpen = false
   #isStopped = false
 
   constructor(deps: RamBackupDeps, init: RamBackupInit) {
@@ -85,11 +86,20 @@ export class BackupReplica extends TypedEventEmitter<Events> implements RamBacku
     }
     await this.#attaching.run(async () => {
       await this.#detach(new OrderError('another channel was attached'))
+      await this.#work.run(() => this.#open())
       this.#checkOpen()
       this.#channel = channel
       await this.#work.run(() => this.#step({ type: 'attached' }))
       void this.#serve(channel)
     })
+  }
+
+  /** Hashes what the region holds, on another thread. */
+  async #open(): Promise<void> {
+    this.#checkOpen()
+    if (this.#isOpen) return
+    await native(() => this.#image.open())
+    this.#isOpen = true
   }
 
   async promote(): Promise<Version> {
@@ -215,7 +225,7 @@ export class BackupReplica extends TypedEventEmitter<Events> implements RamBacku
         this.#keptHashes.set(effect.hashes, effect.firstPage * 8)
         return
       case 'discard':
-        this.#image.discard()
+        if (this.#isOpen) this.#image.discard()
         this.#keptHashes = undefined
         return
       case 'ack': {

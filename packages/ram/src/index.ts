@@ -313,15 +313,16 @@ export interface RamBackup extends AsyncDisposable, EventSource<RamBackupEvents>
   readonly applied: Version | undefined
   /** Highest fencing epoch seen. */
   readonly fencing: FencingEpoch
-  /** Serves the primary at the other end; an earlier channel is closed first.
+  /** Serves the primary at the other end; an earlier channel is closed first. The first time, what
+   * the region holds is hashed before it resolves.
    * @throws {RangeError} its messages are under 1 MiB */
   attach(channel: BulkChannel): Promise<void>
   /** Finishes the epoch that is being applied, drops anything incomplete, and ends the
    * replication: the region is the caller's. Rejects `ERR_RAM_NOT_PROMOTABLE`, and is stopped. */
   promote(): Promise<Version>
   /** Page hashes as applied, from the table; compare with {@link Region.hashPages}. After a
-   * promotion, those of the promoted image. Throws `ERR_RAM_BUSY` while an epoch is on its way
-   * in: call it in `applied` or after `promote`. */
+   * promotion, those of the promoted image. Throws `ERR_RAM_ORDER` before the first `attach`,
+   * and `ERR_RAM_BUSY` while an epoch is on its way in: call it in `applied` or after `promote`. */
   hashes(): Uint8Array
   stop(): Promise<void>
 }

@@ -127,6 +127,7 @@ describe('the native image', () => {
     const { addon } = replica
     const small = addon.createMemory(addon.hostPageBytes, 'small')
     const image = addon.createImage(small)
+    await image.open()
     const outside = Uint8Array.of((addon.hostPageBytes / PAGE_BYTES) << 3, 0, 0, 0, 1, 0, 0, 0)
     await expect(image.stage(outside, addon.hash64(outside))).rejects.toMatchObject({
       code: 'ERR_RAM_CHUNK',
@@ -138,10 +139,41 @@ describe('the native image', () => {
   it('begins with the hashes of memory that is not zero', async () => {
     const { addon, memory } = replica
     const image = addon.createImage(memory)
+    expect(image.root).toBe(0n)
+    await image.open()
     expect(image.root).toBe(root)
     expect(Buffer.from(image.hashes()).equals(await memory.hashPages())).toBe(true)
     expect(image.hashes()).toHaveLength(PAGES * 8)
     image.close()
+  })
+
+  it('must be opened, once', async () => {
+    const { addon, imageMemory } = replica
+    const image = addon.createImage(imageMemory)
+    const order = { code: 'ERR_RAM_ORDER' }
+    await expect(image.stage(payload, chunk.checksum)).rejects.toMatchObject(order)
+    await expect(image.apply()).rejects.toMatchObject(order)
+    expect(() => image.discard()).toThrow(expect.objectContaining(order))
+    expect(() => image.hashes()).toThrow(expect.objectContaining(order))
+    expect(image.stagedPages).toBe(0)
+    const opened = image.open()
+    await expect(image.open()).rejects.toMatchObject({ code: 'ERR_RAM_BUSY' })
+    await opened
+    await expect(image.open()).rejects.toMatchObject(order)
+    await image.apply()
+    image.close()
+  })
+
+  it('stays closed if it was closed while it was opened', async () => {
+    const { addon, imageMemory } = replica
+    const image = addon.createImage(imageMemory)
+    const opened = image.open()
+    image.close()
+    await opened
+    const closed = { code: 'ERR_RAM_CLOSED' }
+    await expect(image.open()).rejects.toMatchObject(closed)
+    await expect(image.apply()).rejects.toMatchObject(closed)
+    expect(() => image.hashes()).toThrow(expect.objectContaining(closed))
   })
 
   it('refuses memory that it may not write', () => {

@@ -34,6 +34,7 @@ export async function createReplica(pages: number = PAGES): Promise<NativeReplic
   const source = addon.createSource(memory, tracker)
   const imageMemory = addon.createMemory(memory.bytes, 'test-image')
   const image = addon.createImage(imageMemory)
+  await image.open()
   return {
     addon,
     memory,
