@@ -8,6 +8,9 @@ import type { ToyNode } from './toy-node.ts'
 const DIAL_TIMEOUT_MS = 10_000
 const PING_TIMEOUT_MS = 5_000
 
+/** Longest time under way: enough that faults hit dials in the middle. */
+export const ONE_WAY_MS_MAX = 150
+
 /** One end of a connection, as its node sees it. */
 export interface ToyEnd {
   readonly name: ConnectionName
@@ -161,7 +164,7 @@ export class ToyNet {
   }
 
   #later(job: () => void): void {
-    this.#after(1 + this.world.random.below(30), job)
+    this.#after(1 + this.world.random.below(ONE_WAY_MS_MAX), job)
   }
 
   #after(ms: number, job: () => void): void {

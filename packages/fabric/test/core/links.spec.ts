@@ -117,6 +117,16 @@ describe('two connections', () => {
     expect(links.used(z)).toBe(2)
   })
 
+  it('the one that the smaller id dialled stays when the other comes later', () => {
+    const links = create(m)
+    links.step(open(z, 1, { isOutbound: true }), 0)
+    links.step(open(z, 2, { isOutbound: false }), 10)
+    expect(links.step(pong(1), 20)).toEqual([])
+    expect(links.step(pong(2), 20)).toEqual([])
+    expect(links.used(z)).toBe(1)
+    expect(links.step({ type: 'tick' }, 1_020)).toEqual([{ type: 'close', connection: 2 }])
+  })
+
   it('the greater id comes to the same, and closes nothing', () => {
     const links = create(m)
     links.step(open(a, 1, { isOutbound: true }), 0)
