@@ -16,6 +16,7 @@ import {
   type Process,
   survivors,
   until,
+  withEnvironment,
 } from './process-family.ts'
 
 const root = fileURLToPath(new URL('../../..', import.meta.url))
@@ -107,7 +108,12 @@ export async function endCommand(
     })
     const namespaces = foreignNamespaces(family)
     way.end(running)
-    const processes = await survivors(family, way.timeoutMs)
+    await survivors(family, way.timeoutMs)
+    // Those too that were started at the last moment, and have no parent any more.
+    const known = new Set(family.map(({ pid }) => pid))
+    const strays = withEnvironment(`TMPDIR=${folder}`).filter(({ pid }) => !known.has(pid))
+    family = [...family, ...strays]
+    const processes = await survivors(family)
     if (processes.length === 0) await exited
     return {
       processes,

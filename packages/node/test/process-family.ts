@@ -60,6 +60,15 @@ export function withEnvironment(text: string): Process[] {
   })
 }
 
+/** Its program and arguments; empty when it is gone. */
+export function commandLineOf({ pid }: Process): readonly string[] {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').slice(0, -1)
+  } catch {
+    return []
+  }
+}
+
 /** Waits until `look` finds something. @throws it did not in time */
 export async function until<T>(look: () => T | undefined): Promise<T> {
   const deadline = performance.now() + BEGIN_TIMEOUT_MS
