@@ -221,3 +221,10 @@ export const TOKEN_TTL_S_MAX: number = 30 * 24 * 3600
 
 /** Compatibility version that this package speaks. */
 export const COMPATIBILITY_VERSION = 1
+
+/** Facts that a peer brings along with its certificate: see `core/foundations.ts`. Verifying one
+ * takes 100 us. More: longer chains of authorities reach who was away for long. */
+export const FOUNDATION_FACTS_MAX = 64
+
+/** Bytes of such facts in one frame. */
+export const FOUNDATION_FRAME_BYTES: number = 15 * 1024

@@ -19,6 +19,8 @@ export interface HandshakeAnswers {
   renew(certificate: Certificate): Promise<Welcome | RefusalReason>
   /** Resolves once what was given is durable. */
   store(welcome: CheckedWelcome): Promise<void>
+  /** Facts that count from now on; they need not be durable before the handshake goes on. */
+  learned(envelopes: readonly Uint8Array[]): void
 }
 
 export interface HandshakeRunDeps {
@@ -127,6 +129,9 @@ class HandshakeRun {
           () => this.#input({ kind: 'stored' }),
           (error: unknown) => this.#fail(error as Error),
         )
+        return
+      case 'facts':
+        this.#deps.answers.learned(effect.envelopes)
         return
       case 'proven':
         this.#end(effect.peer)

@@ -12,13 +12,14 @@ import type { Handshake, HandshakeInit, ProvenPeer } from './core/handshake.ts'
 import { createInitiator } from './core/handshake-initiator.ts'
 import { createResponder } from './core/handshake-responder.ts'
 import { nodeIdOf } from './core/ids.ts'
-import type { Certificate, Crypto, JoinToken, RefusalReason, TrustSource } from './core/model.ts'
+import type { Certificate, Crypto, RefusalReason, TrustSource } from './core/model.ts'
 import type { ServiceMessage, ServiceRequest } from './core/service-messages.ts'
 import { createTries } from './core/tries.ts'
 import type { PeerAddresses, Welcome } from './core/welcome.ts'
 import { NotMemberError, ThresholdError } from './errors.ts'
 import { unixSecondsOf } from './handshake-run.ts'
 import type { HandshakeAnswers } from './handshake-run.ts'
+import type { Joining } from './joining.ts'
 import type { MembershipEvents, MembershipInit, MemberSession } from './membership.ts'
 import type { ServiceHost } from './membership-service.ts'
 import type { MemberRecords, NetworkRecords } from './network-records.ts'
@@ -46,12 +47,6 @@ export interface MemberHostDeps {
   /** Facts count from now on: tell others but the one they came from, close what they end. */
   spread(envelopes: readonly Uint8Array[], from: NodeId | undefined): void
   sweep(): void
-}
-
-/** A token that is being shown, and what was said to it. */
-export interface Joining {
-  readonly token: JoinToken
-  refused?: RefusalReason
 }
 
 /** Reasons that a peer is refused for before it has proved the network. */
@@ -148,6 +143,7 @@ export class MemberHost implements HandshakeHost, ServiceHost {
         ),
       renew: (certificate) => this.#renew(certificate),
       store: (welcome) => this.#store(welcome),
+      learned: (envelopes) => this.#learned(envelopes, undefined),
     }
   }
 
@@ -215,8 +211,17 @@ export class MemberHost implements HandshakeHost, ServiceHost {
     await records.appendFacts(counting)
   }
 
+  #learned(envelopes: readonly Uint8Array[], from: NodeId | undefined): void {
+    const { records, logger } = this.#deps
+    this.counted(envelopes, from)
+    records.appendFacts(envelopes).catch((error: unknown) => {
+      logger.log('error', 'facts:not-stored', { why: String(error) })
+    })
+  }
+
   /** Facts that count from now on, of this node or of others. */
   counted(envelopes: readonly Uint8Array[], from?: NodeId): void {
+    this.#deps.records.noteFoundations(envelopes)
     const { emit, audit, spread } = this.#deps
     for (const envelope of envelopes) {
       const { statement } = decodeFact(decodeEnvelope(envelope).body)

@@ -9,14 +9,7 @@ import type { EncrypterComponents } from './connection-encrypter.ts'
 import { COMPATIBILITY_VERSION, RENEWAL_RETRY_MS } from './constants.ts'
 import { renewalDueAt, validityOf } from './core/certificate.ts'
 import { nodeIdOf, publicKeyOf } from './core/ids.ts'
-import type {
-  Crypto,
-  KeyRotation,
-  NetworkId,
-  RefusalReason,
-  RevocationReason,
-  TrustSource,
-} from './core/model.ts'
+import type { Crypto, KeyRotation, NetworkId, RevocationReason, TrustSource } from './core/model.ts'
 import type { NetworkState } from './core/network-state.ts'
 import { decodeToken, isTokenExpired } from './core/token.ts'
 import type { PeerAddresses } from './core/welcome.ts'
@@ -30,8 +23,9 @@ import {
 } from './errors.ts'
 import { Founding } from './founding.ts'
 import { unixSecondsOf } from './handshake-run.ts'
+import { dialIssuers } from './joining.ts'
+import type { Joining } from './joining.ts'
 import { describeSession, MemberHost } from './member-host.ts'
-import type { Joining } from './member-host.ts'
 import type {
   CreatedToken,
   CreateNetworkInit,
@@ -62,17 +56,6 @@ type Events = { [Type in keyof MembershipEvents]: CustomEvent<MembershipEvents[T
 
 const SILENT: Logger = { log: () => undefined }
 const NEUTRAL: TrustSource = { historyOf: () => undefined, consensusOf: () => undefined }
-
-/** What people are told; the rest speaks for itself. */
-const JOIN_REASONS: Partial<Record<RefusalReason, string>> = {
-  'wrong-network': 'the token is not known there, or of another network',
-  'token-unknown': 'the token was revoked',
-  'token-used': 'the token was used by another node before',
-  'token-expired': 'the token has expired',
-  incompatible: 'the versions of the programs do not fit',
-  revoked: 'this node was revoked',
-  busy: 'nobody can be admitted at present: try again',
-}
 
 export class MemberNode extends TypedEventEmitter<Events> implements Membership {
   readonly #deps: MemberNodeDeps
@@ -272,7 +255,10 @@ export class MemberNode extends TypedEventEmitter<Events> implements Membership 
     const joining: Joining = { token }
     this.#host.joining = joining
     try {
-      await this.#dialIssuers(joining, { dial, ...(signal !== undefined && { signal }) })
+      await dialIssuers(joining, () => this.#records.member !== undefined, {
+        dial,
+        ...(signal !== undefined && { signal }),
+      })
     } finally {
       this.#host.joining = undefined
     }
@@ -335,32 +321,6 @@ export class MemberNode extends TypedEventEmitter<Events> implements Membership 
     await this.#service?.stop()
     await this.#serial.run(() => Promise.resolve())
     await this.#deps.store[Symbol.asyncDispose]()
-  }
-
-  async #dialIssuers(joining: Joining, { dial, signal }: JoinInit): Promise<void> {
-    let failure: unknown
-    for (const { node, addresses } of joining.token.issuers) {
-      for (const address of addresses) {
-        signal?.throwIfAborted()
-        const whole = address.includes('/p2p/') ? address : `${address}/p2p/${node}`
-        try {
-          await dial(whole, signal === undefined ? {} : { signal })
-        } catch (error) {
-          failure = error
-        }
-        // A dial may fail after all was stored: the token is used, and this node is a member.
-        if (this.#records.member !== undefined) return
-        if (joining.refused !== undefined) break
-      }
-    }
-    signal?.throwIfAborted()
-    const { refused } = joining
-    if (refused !== undefined) {
-      throw new JoinError(JOIN_REASONS[refused] ?? refused, refused, { cause: failure })
-    }
-    const isNameless = joining.token.issuers.every(({ addresses }) => addresses.length === 0)
-    const why = isNameless ? 'the token names no address' : 'none of its addresses answers'
-    throw new JoinError(why, undefined, { cause: failure })
   }
 
   /** An authority certifies itself, if one signature is enough or others sign too. */

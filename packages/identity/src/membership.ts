@@ -43,8 +43,8 @@ export interface MembershipInit {
   /** Compatibility versions that the program speaks. @default 1 to 1 */
   readonly versions?: { readonly min: number; readonly max: number }
   /**
-   * Whether this authority signs what another one asks for, all rules having been checked. Only with
-   * a threshold above 1. @default yes
+   * Whether this authority signs what another one asks for, all rules having been checked. Only
+   * with a threshold above 1. @default yes
    */
   readonly approve?: (request: CoSignRequest, requester: NodeId) => boolean | Promise<boolean>
 }

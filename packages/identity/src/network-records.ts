@@ -15,6 +15,8 @@ import { decodeEnvelope } from './core/envelope.ts'
 import { createNetworkState } from './core/facts-state.ts'
 import { readDocument, readFields } from './core/fields.ts'
 import type { Fields } from './core/fields.ts'
+import { foundationOf, foundationsFor } from './core/foundations.ts'
+import type { Foundation } from './core/foundations.ts'
 import type { KeptToken, OwnMembership } from './core/handshake.ts'
 import { nodeIdOf } from './core/ids.ts'
 import type { Certificate, Crypto, NodeType, Signer, UnixSeconds } from './core/model.ts'
@@ -29,6 +31,9 @@ import { RECORD_BYTES_MAX } from './store.ts'
 import type { IdentityStore } from './store.ts'
 import { areEqual, encodeCanonical } from './wire.ts'
 import type { CborValue } from './wire.ts'
+
+/** Facts in the log that count no more, until it is written anew. */
+const STALE_FACTS_MAX = 1_024
 
 /** A token as its issuer keeps it. */
 export interface TokenRecord extends KeptToken {
@@ -60,7 +65,7 @@ export interface NetworkRecordsDeps {
   readonly passphrase: string | undefined
 }
 
-/** What a node keeps, in memory as on its disk: the disk first. One change at a time: the caller. */
+/** What a node keeps, in memory as on its disk: the disk first. One change at a time. */
 export class NetworkRecords {
   readonly signer: Signer
   readonly node: NodeId
@@ -70,6 +75,7 @@ export class NetworkRecords {
   #isolationKeys: readonly Uint8Array[] = []
   #tokens: readonly TokenRecord[] = []
   #peers: readonly PeerAddresses[] = []
+  #foundations: Foundation[] = []
 
   private constructor(deps: NetworkRecordsDeps, seed: Uint8Array) {
     this.#deps = deps
@@ -189,6 +195,12 @@ export class NetworkRecords {
     this.#peers = bounded
   }
 
+  /** Facts that count from now on. */
+  noteFoundations(envelopes: readonly Uint8Array[]): void {
+    const found = envelopes.map(foundationOf).filter((one) => one !== undefined)
+    this.#foundations.push(...found)
+  }
+
   appendFacts(envelopes: readonly Uint8Array[]): Promise<void> {
     return this.#deps.store.appendFacts(envelopes)
   }
@@ -208,7 +220,11 @@ export class NetworkRecords {
     if (genesis === undefined || certificate === undefined) return
     const facts = await store.facts()
     const state = createNetworkState({ crypto }, { genesis, facts, areFactsVerified: true })
+    this.#foundations = []
+    this.noteFoundations(state.facts())
     this.#setMember(genesis, certificate, state)
+    // Facts expire: a log that is mostly of such is written anew.
+    if (facts.length > state.factCount + STALE_FACTS_MAX) await store.replaceFacts(state.facts())
   }
 
   #setMember(
@@ -221,6 +237,7 @@ export class NetworkRecords {
       genesis,
       certificate,
       state,
+      foundations: () => foundationsFor(certificate, this.#foundations),
       own: decodeCertificate(decodeEnvelope(certificate).body),
       isolationKeys: (now: UnixSeconds) =>
         state

@@ -40,7 +40,7 @@ const membersOf = (node: TestNode): readonly string[] =>
   node.membership.status().members.map((member) => member.node)
 
 describe('three nodes', () => {
-  test('form a network; when the first is destroyed, the second renews, admits, revokes', async () => {
+  test('form a network; without the first, the second renews, admits, revokes', async () => {
     const [first, second, third, fourth] = [
       await start(),
       await start(),

@@ -1,13 +1,49 @@
-import { RENEWAL_GRACE_S } from '../constants.ts'
+import { FOUNDATION_FACTS_MAX, FOUNDATION_FRAME_BYTES, RENEWAL_GRACE_S } from '../constants.ts'
 import { scoreOf as scoreOfFactors } from './authentication.ts'
 import { decodeCertificate } from './certificate.ts'
 import { decodeEnvelope, signedBytes } from './envelope.ts'
 import type { HandshakeDeps, HandshakeInit, OwnMembership, ProvenPeer } from './handshake.ts'
-import type { Claim, HandshakeMode } from './messages.ts'
+import type { Claim, Foundations, HandshakeMode } from './messages.ts'
 import { nodeIdOf } from './ids.ts'
 import type { Certificate, RefusalReason, UnixSeconds } from './model.ts'
 import { claimBody, keyChainHash } from './transcript.ts'
 import type { HandshakeRole } from './transcript.ts'
+
+/** What goes before a claim: as few messages as hold all facts. */
+export function makeFoundations(membership: OwnMembership): readonly Foundations[] {
+  const messages: Uint8Array[][] = []
+  let room = 0
+  for (const fact of membership.foundations()) {
+    room -= fact.byteLength + 4
+    if (room < 0) {
+      messages.push([])
+      room = FOUNDATION_FRAME_BYTES - fact.byteLength - 4
+    }
+    messages.at(-1)?.push(fact)
+  }
+  return messages.map((facts) => ({ kind: 'foundations', facts }))
+}
+
+/**
+ * Adds the facts of a peer that was away from us, or we from it.
+ *
+ * @param before - how many it brought so far
+ * @returns those that count from now on; `undefined`: it brought too many
+ */
+export function takeFoundations(
+  { facts }: Foundations,
+  init: {
+    readonly membership: OwnMembership
+    readonly before: number
+    readonly unix: UnixSeconds
+  },
+): readonly Uint8Array[] | undefined {
+  if (init.before + facts.length > FOUNDATION_FACTS_MAX) return undefined
+  return facts.flatMap((fact) => {
+    const verdict = init.membership.state.add(fact, init.unix)
+    return verdict.verdict === 'added' ? [fact, ...verdict.released] : []
+  })
+}
 
 /** What this side says of itself, once the peer has proved the network. */
 export function makeClaim(
@@ -92,7 +128,7 @@ export function checkClaim(
 /** Trust in a peer whose cryptographic and network proof stand. */
 export function scoreOf(
   { trust }: HandshakeDeps,
-  { state }: OwnMembership,
+  { state }: Pick<OwnMembership, 'state'>,
   peer: Uint8Array,
 ): { readonly score: number } | { readonly refused: 'distrusted' } {
   const node = nodeIdOf(peer)

@@ -22,7 +22,8 @@ export interface CoSignCheck {
 }
 
 /**
- * Reads what should be signed, and makes sure that it is within the rules that all authorities keep.
+ * Reads what should be signed, and makes sure that it is within the rules that all authorities
+ * keep.
  * Whether it is wanted is another question.
  *
  * @returns why it must not be signed

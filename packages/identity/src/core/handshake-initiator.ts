@@ -1,5 +1,5 @@
 import { SESSION_ID_BYTES } from '../constants.ts'
-import { checkClaim, makeClaim, scoreOf } from './claims.ts'
+import { checkClaim, makeClaim, makeFoundations, scoreOf, takeFoundations } from './claims.ts'
 import type { ClaimVerdict } from './claims.ts'
 import { HandshakeCore } from './handshake.ts'
 import type {
@@ -15,6 +15,7 @@ import { encodeMessage } from './messages.ts'
 import type {
   Accept,
   Claim,
+  Foundations,
   HandshakeMessage,
   Proof,
   ResponderHello,
@@ -46,6 +47,7 @@ class Initiator extends HandshakeCore {
   #hello: Uint8Array = new Uint8Array(0)
   #transcript: Uint8Array = new Uint8Array(0)
   #version = 0
+  #foundationCount = 0
   #peer: Exclude<ClaimVerdict, { refused: unknown }> | undefined
 
   constructor(deps: HandshakeDeps, init: InitiatorInit) {
@@ -88,6 +90,9 @@ class Initiator extends HandshakeCore {
       return this.#onHello(message, frame, time)
     }
     if (stage === 'proof' && message.kind === 'proof') return this.#onProof(message, time)
+    if (stage === 'claim' && message.kind === 'foundations') {
+      return this.#onFoundations(message, time)
+    }
     if (stage === 'claim' && message.kind === 'claim') return this.#onClaim(message, time)
     if (stage === 'accept' && message.kind === 'accept') return this.#onAccept(message, time)
     if (stage === 'welcome' && message.kind === 'welcome') return this.#onWelcome(message, time)
@@ -138,15 +143,23 @@ class Initiator extends HandshakeCore {
       return []
     }
     this.#stage = 'claim'
+    const { membership } = this.#init
+    const transcript = this.#transcript
     return [
-      this.send(
-        makeClaim(this.deps, {
-          membership: this.#init.membership,
-          role: 'initiator',
-          transcript: this.#transcript,
-        }),
-      ),
+      ...makeFoundations(membership).map((message) => this.send(message)),
+      this.send(makeClaim(this.deps, { membership, role: 'initiator', transcript })),
     ]
+  }
+
+  #onFoundations(message: Foundations, time: HandshakeTime): readonly HandshakeEffect[] {
+    const init = this.#init
+    if (init.mode === 'join') return this.refuse('malformed', time)
+    const { membership } = init
+    const before = this.#foundationCount
+    const envelopes = takeFoundations(message, { membership, before, unix: time.unix })
+    if (envelopes === undefined) return this.refuse('malformed', time)
+    this.#foundationCount += message.facts.length
+    return envelopes.length === 0 ? [] : [{ kind: 'facts', envelopes }]
   }
 
   /** Newest key first. */
@@ -210,7 +223,7 @@ class Initiator extends HandshakeCore {
       unix: time.unix,
     })
     if ('refused' in checked) return checked
-    const scored = scoreOf(this.deps, { ...checked, isolationKeys: () => [] }, init.peer)
+    const scored = scoreOf(this.deps, checked, init.peer)
     if ('refused' in scored) return scored
     this.#peer = { ...checked.issuer, score: scored.score, isDegraded: false }
     return checked

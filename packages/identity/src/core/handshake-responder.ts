@@ -1,5 +1,5 @@
 import { KEY_BYTES, SESSION_ID_BYTES } from '../constants.ts'
-import { checkClaim, makeClaim, scoreOf } from './claims.ts'
+import { checkClaim, makeClaim, makeFoundations, scoreOf, takeFoundations } from './claims.ts'
 import type { ClaimVerdict } from './claims.ts'
 import { HandshakeCore } from './handshake.ts'
 import type {
@@ -11,7 +11,14 @@ import type {
   ProvenPeer,
   ResponderInit,
 } from './handshake.ts'
-import type { Accept, Claim, HandshakeMessage, InitiatorHello, Proof } from './messages.ts'
+import type {
+  Accept,
+  Claim,
+  Foundations,
+  HandshakeMessage,
+  InitiatorHello,
+  Proof,
+} from './messages.ts'
 import { encodeMessage } from './messages.ts'
 import type { RefusalReason } from './model.ts'
 import { isolationMac, joinMac, sessionIdOf, transcriptOf } from './transcript.ts'
@@ -40,6 +47,7 @@ class Responder extends HandshakeCore {
   #isPeerKnown = false
   #hello: InitiatorHello | undefined
   #version = 0
+  #foundationCount = 0
   #transcript: Uint8Array = new Uint8Array(0)
   #peer: Exclude<ClaimVerdict, { refused: unknown }> | undefined
 
@@ -77,6 +85,9 @@ class Responder extends HandshakeCore {
     const stage = this.#stage
     if (stage === 'hello' && message.kind === 'hello') return this.#onHello(message, frame, time)
     if (stage === 'proof' && message.kind === 'proof') return this.#onProof(message, time)
+    if (stage === 'claim' && message.kind === 'foundations') {
+      return this.#onFoundations(message, time)
+    }
     if (stage === 'claim' && message.kind === 'claim') return this.#onClaim(message, time)
     if (stage === 'accept' && message.kind === 'accept') return this.#onAccept(message, time)
     return this.refuse('malformed', time)
@@ -181,6 +192,16 @@ class Responder extends HandshakeCore {
     return unix >= token.expiresAt ? 'token-expired' : undefined
   }
 
+  #onFoundations(message: Foundations, time: HandshakeTime): readonly HandshakeEffect[] {
+    const { membership } = this.#init
+    if (membership === undefined) return this.refuse('malformed', time)
+    const before = this.#foundationCount
+    const envelopes = takeFoundations(message, { membership, before, unix: time.unix })
+    if (envelopes === undefined) return this.refuse('malformed', time)
+    this.#foundationCount += message.facts.length
+    return envelopes.length === 0 ? [] : [{ kind: 'facts', envelopes }]
+  }
+
   #onClaim(claim: Claim, time: HandshakeTime): readonly HandshakeEffect[] {
     const { membership } = this.#init
     const mode = this.#hello?.mode
@@ -196,13 +217,16 @@ class Responder extends HandshakeCore {
     })
     if ('refused' in verdict) return this.refuse(verdict.refused, time)
     this.#peer = verdict
-    const own = this.send(makeClaim(this.deps, { membership, role: 'responder', transcript }))
+    const own = [
+      ...makeFoundations(membership).map((message) => this.send(message)),
+      this.send(makeClaim(this.deps, { membership, role: 'responder', transcript })),
+    ]
     if (mode === 'renew') {
       this.#stage = 'admitting'
-      return [own, { kind: 'renew', certificate: verdict.certificate }]
+      return [...own, { kind: 'renew', certificate: verdict.certificate }]
     }
     this.#stage = 'accept'
-    return [own, this.send({ kind: 'accept', session: this.#session() })]
+    return [...own, this.send({ kind: 'accept', session: this.#session() })]
   }
 
   #onAccept({ session }: Accept, time: HandshakeTime): readonly HandshakeEffect[] {

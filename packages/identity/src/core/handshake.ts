@@ -34,6 +34,8 @@ export interface OwnMembership {
   isolationKeys(now: UnixSeconds): readonly Uint8Array[]
   /** Envelope of its own certificate. */
   readonly certificate: Uint8Array
+  /** Facts that the certificate stands on: see `foundations.ts`. */
+  foundations(): readonly Uint8Array[]
 }
 
 /** What an issuer keeps of a token. */
@@ -100,6 +102,8 @@ export type HandshakeEffect =
   | { readonly kind: 'renew'; readonly certificate: Certificate }
   /** Make durable what was checked, and only then answer `stored`. */
   | { readonly kind: 'store'; readonly welcome: CheckedWelcome }
+  /** Facts that the peer brought and that count from now on, in the state already. */
+  | { readonly kind: 'facts'; readonly envelopes: readonly Uint8Array[] }
   /** The end: the rest of the bytes belongs to the connection. */
   | { readonly kind: 'proven'; readonly peer: ProvenPeer }
   /** The end: close the connection once what was sent before is out. */

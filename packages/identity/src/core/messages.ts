@@ -4,6 +4,7 @@
  */
 import {
   ENVELOPE_BYTES_MAX,
+  FOUNDATION_FACTS_MAX,
   ISOLATION_KEYS_MAX,
   KEY_BYTES,
   NONCE_BYTES,
@@ -59,6 +60,12 @@ export interface Proof {
   readonly macs: readonly Uint8Array[]
 }
 
+/** Before a claim, any number of times: facts that its certificate stands on. */
+export interface Foundations {
+  readonly kind: 'foundations'
+  readonly facts: readonly Uint8Array[]
+}
+
 /** Messages 5 and 6: who one is in this network. */
 export interface Claim {
   readonly kind: 'claim'
@@ -94,10 +101,19 @@ export interface WelcomePart {
 }
 
 export type HandshakeMessage =
-  InitiatorHello | ResponderHello | Proof | Claim | Accept | Refused | WelcomePart
+  InitiatorHello | ResponderHello | Proof | Foundations | Claim | Accept | Refused | WelcomePart
 
 const MODES = ['member', 'join', 'renew'] as const satisfies readonly HandshakeMode[]
-const KINDS = ['hello', 'welcome-hello', 'proof', 'claim', 'accept', 'refused', 'welcome'] as const
+const KINDS = [
+  'hello',
+  'welcome-hello',
+  'proof',
+  'foundations',
+  'claim',
+  'accept',
+  'refused',
+  'welcome',
+] as const
 const U32_MAX = 0xffff_ffff
 
 /** The bytes of one frame. */
@@ -130,6 +146,8 @@ function readMessage(fields: Fields): HandshakeMessage {
       }
     case 'proof':
       return { kind, macs: readMacs(fields) }
+    case 'foundations':
+      return { kind, facts: readFacts(fields) }
     case 'claim':
       return {
         kind,
@@ -169,6 +187,13 @@ function readMacs(fields: Fields): readonly Uint8Array[] {
   return fields.list('macs', { min: 1, max: ISOLATION_KEYS_MAX }).map((mac) => {
     if (mac instanceof Uint8Array && mac.byteLength === KEY_BYTES) return mac
     throw new DocumentError('message: a proof is not of 32 bytes')
+  })
+}
+
+function readFacts(fields: Fields): readonly Uint8Array[] {
+  return fields.list('facts', { min: 1, max: FOUNDATION_FACTS_MAX }).map((fact) => {
+    if (fact instanceof Uint8Array && fact.byteLength <= ENVELOPE_BYTES_MAX) return fact
+    throw new DocumentError('message: a fact is no byte string')
   })
 }
 

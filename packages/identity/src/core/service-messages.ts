@@ -19,7 +19,7 @@ export type CoSignedDocument = 'certificate' | 'fact' | 'key-rotation'
 
 /** The first message of an exchange. */
 export type ServiceRequest =
-  /** Followed by `vector`s and `end`; answered by `fact`s, `vector`s and `end`; then `fact`s, `end`. */
+  /** Followed by `vector`s; answered by `fact`s, `vector`s; then `fact`s. `end` ends each list. */
   | { readonly kind: 'sync' }
   /** Followed by `fact`s and `end`; answered by `end`. */
   | { readonly kind: 'facts' }

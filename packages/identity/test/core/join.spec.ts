@@ -185,7 +185,7 @@ describe('a token', () => {
     expect(reasonOf(result.responder)).toBe('token-proof')
   })
 
-  test('cannot be taken by a node that does not know its secret, by saying it is the issuer', () => {
+  test('is not given up to a node that says it is the issuer', () => {
     const { init } = joinOf()
     const impostor = { ...init.responder, tokenOf: () => undefined }
     const result = runPair({

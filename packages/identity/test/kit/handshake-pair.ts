@@ -1,4 +1,4 @@
-/** Both cores of a handshake, joined in memory, with somebody in the middle who may change things. */
+/** Both cores of a handshake, joined in memory, with somebody in the middle. */
 import type { Random } from '@mycelium/interface'
 import type {
   Handshake,
@@ -56,6 +56,8 @@ export interface PairResult {
     readonly frame: Uint8Array
   }[]
   readonly stored: readonly CheckedWelcome[]
+  /** Facts that either side learned of the other. */
+  readonly learned: readonly Uint8Array[]
   /** What happened, in order: effects of both without their contents. */
   readonly order: readonly string[]
 }
@@ -113,6 +115,7 @@ export function runPair(init: PairInit): PairResult {
   }
   const frames: { from: 'initiator' | 'responder'; frame: Uint8Array }[] = []
   const stored: CheckedWelcome[] = []
+  const learned: Uint8Array[] = []
   const order: string[] = []
   const queue: (() => void)[] = []
 
@@ -136,6 +139,8 @@ export function runPair(init: PairInit): PairResult {
       } else if (effect.kind === 'store') {
         stored.push(effect.welcome)
         queue.push(() => give(name, sides[name].step({ kind: 'stored' }, time)))
+      } else if (effect.kind === 'facts') {
+        learned.push(...effect.envelopes)
       } else {
         const answer =
           effect.kind === 'admit'
@@ -158,5 +163,5 @@ export function runPair(init: PairInit): PairResult {
 
   give('initiator', sides.initiator.step({ kind: 'start' }, timeAt(0, init.initiator.skewS)))
   for (let next = queue.shift(); next !== undefined; next = queue.shift()) next()
-  return { ...outcomes, frames, stored, order }
+  return { ...outcomes, frames, stored, learned, order }
 }

@@ -27,10 +27,10 @@ export interface TestNetwork {
   /** Facts so far. */
   readonly facts: readonly Uint8Array[]
   newSigner(): Signer
-  /** Signed by the genesis node. */
-  certify(subject: Uint8Array, changes?: Partial<Certificate>): Uint8Array
-  /** Of the genesis node; kept for states that are made later. */
-  issueFact(statement: Statement, at?: number): Uint8Array
+  /** Signed by the genesis node, or by another. */
+  certify(subject: Uint8Array, changes?: Partial<Certificate>, by?: Signer): Uint8Array
+  /** Of the genesis node, or of another; kept for states that are made later. */
+  issueFact(statement: Statement, init?: { readonly by?: Signer }): Uint8Array
   newState(): NetworkState
 }
 
@@ -62,7 +62,7 @@ export function createTestNetwork(random: Random): TestNetwork {
     authority,
     facts,
     newSigner,
-    certify(subject, changes = {}) {
+    certify(subject, changes = {}, by = authority) {
       const body = encodeCertificate({
         network,
         subject,
@@ -75,12 +75,13 @@ export function createTestNetwork(random: Random): TestNetwork {
         epoch: 0,
         ...changes,
       })
-      return encodeEnvelope(signEnvelope({ kind: 'certificate', body, signers: [authority] }))
+      return encodeEnvelope(signEnvelope({ kind: 'certificate', body, signers: [by] }))
     },
-    issueFact(statement, at = NOW) {
+    issueFact(statement, { by = authority } = {}) {
+      const issuer = by.publicKey
       const number = facts.length + 1
-      const body = encodeFact({ network, issuer: authority.publicKey, number, at, statement })
-      const envelope = encodeEnvelope(signEnvelope({ kind: 'fact', body, signers: [authority] }))
+      const body = encodeFact({ network, issuer, number, at: NOW, statement })
+      const envelope = encodeEnvelope(signEnvelope({ kind: 'fact', body, signers: [by] }))
       facts.push(envelope)
       return envelope
     },
@@ -103,6 +104,7 @@ export function createTestMember(
     membership: {
       state: network.newState(),
       isolationKeys: () => [network.isolationKey],
+      foundations: () => [],
       certificate: network.certify(signer.publicKey, changes),
     },
   }
