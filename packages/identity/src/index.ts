@@ -61,3 +61,41 @@ export {
 } from './errors.ts'
 export { decodeCanonical, encodeCanonical } from './wire.ts'
 export type { CborMap, CborValue, DecodeLimits } from './wire.ts'
+export { createAuditLog } from './audit-log.ts'
+export type { AuditLog, AuditLogDeps, AuditLogInit, AuditMetrics } from './audit-log.ts'
+export type {
+  AuditHead,
+  AuditProblem,
+  AuditProblemKind,
+  AuditSummary,
+} from './core/audit-checker.ts'
+export type { AuditEntry, AuditRecord, AuditSink } from './core/audit-entry.ts'
+export type {
+  SecurityCause,
+  SecurityEvent,
+  SecurityFinding,
+  SecurityMetrics,
+  SecurityRule,
+} from './core/security-monitor.ts'
+export {
+  AuditDamagedError,
+  IdentityClosedError,
+  IdentityDamagedError,
+  IdentityFullError,
+  IdentityLockedError,
+  IdentityUnsafePathError,
+  IdentityWriteError,
+  KeyFileDamagedError,
+  KeyFileForeignError,
+  PassphraseMissingError,
+  PassphraseWrongError,
+} from './disk-errors.ts'
+export { createFileStore } from './file-store.ts'
+export type { FileStore, FileStoreInit } from './file-store.ts'
+export { describeKeyFile, openKeyFile, sealKeyFile } from './key-file.ts'
+export type { KeyFileInfo, KeyKind, OpenedKey, SealKeyInit } from './key-file.ts'
+export { createSecurityMonitor } from './security-monitor.ts'
+export type { SecurityMonitor, SecurityMonitorDeps } from './security-monitor.ts'
+export type { IdentityStore, RecordName } from './store.ts'
+export { formatAuditHead, parseAuditHead, readAudit, verifyAudit } from './verify-audit.ts'
+export type { AuditVerdict, VerifyAuditInit } from './verify-audit.ts'

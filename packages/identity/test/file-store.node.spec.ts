@@ -173,6 +173,23 @@ describe('one process', () => {
     await factsOf()
   })
 
+  const isAlone = spawnSync('unshare', ['--net', 'true']).status === 0
+  const notTried = isAlone ? '' : ' (not tried: needs the right to make a network namespace)'
+  test.skipIf(!isAlone)(`holds it for other network namespaces too${notTried}`, async () => {
+    await using(() => {
+      const program = new URL('programs/store-writer.ts', import.meta.url).pathname
+      const node = [process.execPath, '--conditions=@mycelium/source', program, folder, '0']
+      const { stdout, stderr } = spawnSync('unshare', ['--net', ...node], {
+        encoding: 'utf8',
+        timeout: 20_000,
+        killSignal: 'SIGKILL',
+      })
+      assert.equal(stdout, '')
+      assert.match(stderr, /ERR_IDENTITY_LOCKED/)
+      return Promise.resolve()
+    })
+  })
+
   test('leaves no lock behind when it ends, also after a failed opening', async () => {
     await write('a')
     assert.ok(!existsSync(file('lock')))
@@ -230,6 +247,7 @@ describe('damage', () => {
       writeFileSync(file('facts.log'), longer.subarray(0, length))
       await using(async (store) => {
         assert.equal(store.tornBytes, length - whole.length)
+        assert.equal(statSync(file('facts.log')).size, whole.length)
         assert.equal((await store.facts()).length, 2)
         await store.appendFacts([bytesOf('e')])
       })
@@ -305,6 +323,7 @@ describe('a full disk', () => {
     assert.deepEqual(lines, [
       'ERR_IDENTITY_WRITE doubt false',
       'ERR_IDENTITY_WRITE doubt false',
+      '0 bytes left behind',
       'ERR_IDENTITY_WRITE doubt false',
       'old',
       '1 facts',

@@ -133,6 +133,14 @@ describe('entries', () => {
     )
   })
 
+  test('a gap and a wrong order are named, and where they begin', () => {
+    const verdict = (payloads: readonly Uint8Array[]): string =>
+      verdictOf(new Map([[1, segmentOf(payloads)]]), small.head)
+    assert.equal(verdict(smallPayloads.toSpliced(5, 1)), 'missing')
+    assert.equal(verdict(smallPayloads.toSpliced(5, 0, ...smallPayloads.slice(3, 4))), 'order')
+    assert.equal(verdict(smallPayloads.slice(1)), 'missing')
+  })
+
   test('two that are swapped are found, within a segment and between two', () => {
     fc.assert(
       fc.property(place, place, ([one, i], [other, j]) => {
@@ -156,7 +164,8 @@ describe('entries', () => {
       const { key: _, ...body } = bodyOf(payload)
       const changed = forge({ ...body, reason: 'other' })
       const doubled = rechain(smallPayloads.toSpliced(index, 0, payload))
-      for (const forged of [rechain(smallPayloads.with(index, changed)), doubled]) {
+      const unchained = smallPayloads.with(index, changed)
+      for (const forged of [unchained, rechain(unchained), doubled]) {
         assert.notEqual(verdictOf(new Map([[1, segmentOf(forged)]]), small.head), 'ok')
       }
     }

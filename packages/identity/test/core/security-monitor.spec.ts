@@ -95,7 +95,6 @@ test('memory and findings are bounded, whoever comes', () => {
   assert.equal(core.metrics.sourcelessTotal, 3 * 2 * SOURCES_MAX)
   const findings = core.tick(ROUND_MS)
   assert.equal(findings.length, FINDINGS_MAX)
-  // What all do together is never among those that found no place.
   assert.ok(findings.some(({ rule, source }) => rule === 'signature' && source === ALL_SOURCES))
   assert.equal(core.metrics.findingsTotal.signature, SOURCES_MAX + 1)
   assert.equal(core.metrics.eventsTotal.signature, 9 * SOURCES_MAX)
@@ -109,7 +108,7 @@ test('refusals have the cause that their name says', () => {
   assert.equal(securityCauseOf('incompatible'), undefined)
 })
 
-test('before an audit log: entries go through, findings are added, somebody may respond', async () => {
+test('before an audit log: entries go through, findings are added, one may respond', async () => {
   const clock = createVirtualClock()
   const entries: AuditEntry[] = []
   const responses: SecurityFinding[] = []

@@ -3,7 +3,7 @@
  *
  * usage: full-disk-store.ts FOLDER
  */
-import { rmSync, statfsSync, writeFileSync } from 'node:fs'
+import { rmSync, statSync, statfsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createFileStore } from '../../src/file-store.ts'
 
@@ -24,7 +24,10 @@ const { bavail, bsize } = statfsSync(folder)
 writeFileSync(filler, Buffer.alloc((bavail - 1) * bsize))
 const facts = Array.from({ length: 4 }, () => new Uint8Array(8000).fill(1))
 say(await outcome(store.write('tokens', new Uint8Array(20_000))))
+const sizeOfLog = (): number => statSync(join(folder, 'identity', 'facts.log')).size
+const sizeBefore = sizeOfLog()
 say(await outcome(store.appendFacts(facts)))
+say(`${sizeOfLog() - sizeBefore} bytes left behind`)
 say(await outcome(store.replaceFacts(facts)))
 say(Buffer.from((await store.read('tokens')) ?? []).toString())
 say(`${(await store.facts()).length} facts`)
