@@ -120,22 +120,28 @@ class MembershipEncrypter implements ConnectionEncrypter {
   ): Promise<SecuredConnection> {
     const address = addressOf(connection)
     const startedAt = this.#clock.now()
-    const expiry = new AbortController()
-    const cancel = this.#clock.schedule(startedAt + HANDSHAKE_TIMEOUT_MS, () =>
-      expiry.abort(new HandshakeRefusedError('timeout', false)),
-    )
+    const ending = new AbortController()
+    let reason: RefusalReason = 'malformed'
+    const end = (why: RefusalReason): void => {
+      reason = why
+      ending.abort(new HandshakeRefusedError(why, false))
+    }
+    const cancel = this.#clock.schedule(startedAt + HANDSHAKE_TIMEOUT_MS, () => end('timeout'))
+    // Of a peer that hung up the encryption may not hear, and would keep its place to the deadline.
+    const onClose = (): void => end('malformed')
+    connection.addEventListener('close', onClose)
     const signals = options.signal === undefined ? [] : [options.signal]
-    const signal = AbortSignal.any([expiry.signal, ...signals])
+    const signal = AbortSignal.any([ending.signal, ...signals])
     const secure = isInbound ? 'secureInbound' : 'secureOutbound'
     let secured: SecuredConnection
     try {
       secured = await this.#inner[secure](connection, { ...options, signal })
     } catch (error) {
-      const reason = expiry.signal.aborted ? 'timeout' : 'malformed'
       if (isInbound) this.#host.refused({ address, reason, isInbound, isByPeer: false })
       throw error
     } finally {
       cancel()
+      connection.removeEventListener('close', onClose)
     }
     return this.#prove(secured, { address, startedAt, isInbound, signal: options.signal })
   }

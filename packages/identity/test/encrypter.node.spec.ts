@@ -132,7 +132,7 @@ describe('behind a right TLS', () => {
       new Uint8Array([0, 0]),
       new Uint8Array([0xff, 0xff, 1, 2, 3]),
       addFrameHeader(new Uint8Array(100)),
-      new TextEncoder().encode('\x13/multistream/1.0.0\n'),
+      addFrameHeader(new TextEncoder().encode('\x13/multistream/1.0.0\n')),
     ]
     for (const bytes of garbage) {
       const attacker = await startAttacker((stream) => {
