@@ -23,7 +23,7 @@ export const OWN_PREFIX = 'audit:'
 export const NOTHING_BEFORE: Uint8Array = new Uint8Array(32)
 
 export const AUDIT_TEXT_CHARS_MAX = 256
-export const AUDIT_NODE_CHARS_MAX = 128
+const AUDIT_NODE_CHARS_MAX = 128
 export const AUDIT_DETAILS_MAX = 16
 const NAME_CHARS_MAX = 64
 const EVENT = /^[a-z0-9:-]{1,64}$/

@@ -28,7 +28,7 @@ export const AUDIT_UNSIGNED_MAX = 64
 /** And after so long. */
 export const AUDIT_UNSIGNED_MS = 10_000
 /** Room for what stands between the end of a segment and the deletion of the oldest. */
-export const AUDIT_RESERVE_BYTES = 65_536
+const AUDIT_RESERVE_BYTES = 65_536
 
 export interface AuditTime {
   readonly now: MonotonicMs

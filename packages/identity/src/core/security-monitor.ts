@@ -8,7 +8,7 @@ import type { RefusalReason } from './model.ts'
 /** How often rules are looked at. */
 export const ROUND_MS = 10_000
 /** Rules count over so many rounds: a minute. */
-export const ROUNDS = 6
+const ROUNDS = 6
 /** Addresses that are counted apart. Events of more count for all sources together only. */
 export const SOURCES_MAX = 1_024
 /** Findings of one round; what is above is counted in the metrics only. */

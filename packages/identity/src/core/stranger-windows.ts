@@ -1,8 +1,8 @@
 /**
  * Counts what strangers cause, so that none of them can fill the audit log, or push out of it what
  * members did. Of one event, reason and address there is one entry at once, and then one each 10 s
- * with the count of all since, until it is quiet. All addresses together get {@link BURST} entries
- * at once and {@link REFILL} each 10 s; what is above is counted by reason, in one entry each 10 s.
+ * with the count of all since, until it is quiet. All addresses together get {@link STRANGER_BURST} entries
+ * at once and {@link STRANGER_REFILL} each 10 s; what is above is counted by reason, in one entry each 10 s.
  * Under an endless flood that is at most 9 MB a day.
  */
 import type { MonotonicMs } from '@mycelium/interface'
@@ -14,7 +14,7 @@ export const STRANGER_WINDOW_MS = 10_000
 export const STRANGER_WINDOWS_MAX = 256
 export const STRANGER_BURST = 256
 export const STRANGER_REFILL = 4
-export const STRANGERS_EVENT = 'strangers'
+const STRANGERS_EVENT = 'strangers'
 
 export interface Counted {
   readonly entry: AuditEntry

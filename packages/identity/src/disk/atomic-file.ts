@@ -20,7 +20,7 @@ const { O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_RDWR } = constants
 export class FolderSyncError extends Error {}
 
 /** Makes what was created, renamed or removed in a folder durable. @throws {FolderSyncError} */
-export async function syncFolder(folder: string): Promise<void> {
+async function syncFolder(folder: string): Promise<void> {
   try {
     const handle = await open(folder, 'r')
     try {
@@ -159,7 +159,7 @@ export async function openPrivateFolder(path: string): Promise<string> {
 }
 
 /** As {@link openPrivateFolder}, for a folder that must be there. */
-export async function checkPrivateFolder(path: string): Promise<string> {
+async function checkPrivateFolder(path: string): Promise<string> {
   const real = await realpath(path)
   const found = await lstat(real)
   if (!found.isDirectory()) throw new IdentityUnsafePathError(path, 'it is not a folder')

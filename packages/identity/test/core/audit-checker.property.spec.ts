@@ -192,14 +192,22 @@ describe('entries', () => {
   test('any that is added to a closed log is found, rightly chained and all', () => {
     const last = smallPayloads.at(-1)
     assert.ok(last !== undefined)
-    const added = forge({
+    const next = {
       number: smallPayloads.length + 1,
       at: 1_700_000_000_000,
       previous: crypto.sha256(last),
-      event: 'forged',
-    })
-    const files = new Map([[1, segmentOf([...smallPayloads, added])]])
-    assert.equal(verdictOf(files, small.head), 'unsigned')
+    }
+    const verdict = (added: Uint8Array): string =>
+      verdictOf(new Map([[1, segmentOf([...smallPayloads, added])]]), small.head)
+    assert.equal(verdict(forge({ ...next, event: 'forged' })), 'unsigned')
+    assert.equal(verdict(forge({ ...next, event: 'audit:opened' })), 'unsigned')
+    assert.equal(verdict(forge({ ...next, event: 'audit:head' }, own)), 'unsigned')
+    // As the node would go on, signed by somebody else in his own name or in that of the node.
+    const liar = { publicKey: own.publicKey, sign: (bytes: Uint8Array) => stranger.sign(bytes) }
+    for (const signer of [stranger, liar]) {
+      assert.equal(verdict(forge({ ...next, event: 'audit:opened' }, signer)), 'signature')
+    }
+    assert.equal(verdict(forge({ ...next, event: 'audit:opened' }, own)), 'ok')
   })
 })
 
