@@ -90,8 +90,12 @@ export const FACTS_PER_ISSUER_MAX: number = FACTS_MAX / 2
  * and the same fact co-signed by different authorities. */
 export const FACT_VARIANTS_MAX = 32
 
-/** Entries of a vector: one for each issuer, and one for each gap in its numbers. 100 KiB. */
+/** Entries of a vector: for each issuer, each gap in its numbers, and facts told exactly. 100 KiB. */
 export const VECTOR_ENTRIES_MAX = 1_024
+
+/** Facts that do not expire up to which a vector tells each of them. More: members find out in more
+ * cases that an issuer told them different things. Fewer: less traffic, 80 bytes for each. */
+export const VECTOR_EXACT_MAX = 256
 
 /** The whole of a score or a share of it. */
 export const SCORE_WHOLE = 1_000

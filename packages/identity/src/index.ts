@@ -53,8 +53,15 @@ export { decodeToken, encodeToken } from './core/token.ts'
 export { createCrypto, createSigner } from './crypto.ts'
 export {
   DocumentError,
+  ExchangeError,
+  HandshakeRefusedError,
+  JoinError,
+  MemberAlreadyError,
   NodeIdError,
+  NotAuthorityError,
+  NotMemberError,
   SignatureError,
+  ThresholdError,
   TokenError,
   TokenExpiredError,
   TokenForeignError,
@@ -99,3 +106,24 @@ export type { SecurityMonitor, SecurityMonitorDeps } from './security-monitor.ts
 export type { IdentityStore, RecordName } from './store.ts'
 export { formatAuditHead, parseAuditHead, readAudit, verifyAudit } from './verify-audit.ts'
 export type { AuditVerdict, VerifyAuditInit } from './verify-audit.ts'
+export { createMembership } from './membership.ts'
+export type {
+  CreatedToken,
+  CreateNetworkInit,
+  CreateTokenInit,
+  JoinInit,
+  MemberSession,
+  Membership,
+  MembershipDeps,
+  MembershipEvents,
+  MembershipInit,
+  MembershipStatus,
+  TokenInfo,
+} from './membership.ts'
+export { HANDSHAKE_PROTOCOL } from './connection-encrypter.ts'
+export type { EncrypterComponents } from './connection-encrypter.ts'
+export type { CoSignRequest } from './core/co-sign.ts'
+export type { PeerAddresses } from './core/welcome.ts'
+export { MEMBERSHIP_PROTOCOL, REAUTHENTICATION_PROTOCOL } from './membership-service.ts'
+export type { MembershipComponents, MembershipService } from './membership-service.ts'
+export { createSystemClock, createSystemRandom } from './system.ts'

@@ -1,5 +1,5 @@
 import { FOUNDATION_FACTS_MAX, FOUNDATION_FRAME_BYTES, RENEWAL_GRACE_S } from '../constants.ts'
-import { scoreOf as scoreOfFactors } from './authentication.ts'
+import { isAdmitted, scoreOf as scoreOfFactors } from './authentication.ts'
 import { decodeCertificate } from './certificate.ts'
 import { decodeEnvelope, signedBytes } from './envelope.ts'
 import type { HandshakeDeps, HandshakeInit, OwnMembership, ProvenPeer } from './handshake.ts'
@@ -132,13 +132,15 @@ export function scoreOf(
   peer: Uint8Array,
 ): { readonly score: number } | { readonly refused: 'distrusted' } {
   const node = nodeIdOf(peer)
-  const sum = scoreOfFactors({
+  const factors = {
     crypto: true,
     network: true,
     history: trust.historyOf(node),
     consensus: trust.consensusOf(node),
-  })
-  return sum >= state.genesis.trust.admissionThreshold ? { score: sum } : { refused: 'distrusted' }
+  }
+  return isAdmitted(factors, state.genesis.trust.admissionThreshold)
+    ? { score: scoreOfFactors(factors) }
+    : { refused: 'distrusted' }
 }
 
 /**

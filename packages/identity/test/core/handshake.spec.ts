@@ -218,28 +218,17 @@ describe('who is refused', () => {
     }
   })
 
-  test('a node with bad history, at the threshold and not above', () => {
-    const trust = { historyOf: () => 0, consensusOf: () => 0 }
-    const init = pairOf()
-    const strict = { ...init.responder, trust }
-    const passed = runPair({ ...init, responder: strict })
-    expect(passed.responder).toMatchObject({ proven: { score: 700 } })
-    const state = strict.membership!.state
-    const trusting = { ...state.genesis, trust: { admissionThreshold: 701 } }
-    const membership = {
-      ...strict.membership!,
-      state: new Proxy(state, {
-        get: (target, key) => (key === 'genesis' ? trusting : (bound(target, key) as unknown)),
-      }),
+  test('a node whose behaviour was bad, by who knows it', () => {
+    const withHistory = (history: number): PairInit => {
+      const init = pairOf()
+      const trust = { historyOf: () => history, consensusOf: () => undefined }
+      return { ...init, responder: { ...init.responder, trust } }
     }
-    const { responder } = runPair({ ...init, responder: { ...strict, membership } })
+    const { initiator, responder } = runPair(withHistory(0))
     expect(refusal(responder)).toBe('by self: distrusted')
+    expect(refusal(initiator)).toBe('by peer: distrusted')
+    expect(runPair(withHistory(1)).responder).toMatchObject({ proven: { score: 775 } })
   })
-
-  function bound(target: object, key: string | symbol): unknown {
-    const value: unknown = Reflect.get(target, key, target)
-    return typeof value === 'function' ? (value.bind(target) as unknown) : value
-  }
 })
 
 describe('clocks', () => {
