@@ -17,7 +17,6 @@ export {
   describeSnapshot,
   describeSoftState,
 } from './core/describe.ts'
-export { MembershipChangeError } from './core/membership.ts'
 export { MemoryStorage } from './core/memory-storage.ts'
 export type { ProgressState } from './core/progress.ts'
 export { type MemberProgress, type RaftStatus, RawNode } from './core/raw-node.ts'
@@ -42,4 +41,22 @@ export type {
   SoftState,
   Term,
 } from './core/types.ts'
-export { InvariantError, ProposalDroppedError } from './errors.ts'
+export {
+  InvariantError,
+  LogCorruptError,
+  MembershipChangeError,
+  ProposalDroppedError,
+  WireError,
+} from './errors.ts'
+export {
+  CONTEXT_BYTES_MAX,
+  decodeMessage,
+  decodeRecord,
+  encodeMessage,
+  encodeRecord,
+  ENTRIES_MAX,
+  ID_BYTES_MAX,
+  type LogRecord,
+  MEMBERS_MAX,
+  WIRE_BYTES_MAX,
+} from './wire.ts'

@@ -15,6 +15,18 @@ export class SimulationStuckError extends CodedError<'ERR_SIMULATION_STUCK'> {
   }
 }
 
+/** A simulated disk has no room. Nothing was written. */
+export class DiskFullError extends CodedError<'ERR_SIMULATION_DISK_FULL'> {
+  override get name(): 'DiskFullError' {
+    return 'DiskFullError'
+  }
+  readonly code = 'ERR_SIMULATION_DISK_FULL'
+
+  constructor(capacityBytes: number) {
+    super(`the disk is full: it has ${capacityBytes} bytes`)
+  }
+}
+
 /** A seed violated what must hold; `cause` says what. The message says how to repeat it. */
 export class SimulationFailedError extends CodedError<'ERR_SIMULATION_FAILED'> {
   override get name(): 'SimulationFailedError' {

@@ -20,12 +20,22 @@
  */
 export { createCoverage, sumCounts } from './coverage.ts'
 export type { Coverage } from './coverage.ts'
-export { SimulationFailedError, SimulationStuckError } from './errors.ts'
+export { createDisk } from './disk.ts'
+export type { DiskDeps, SimulatedDisk } from './disk.ts'
+export { DiskFullError, SimulationFailedError, SimulationStuckError } from './errors.ts'
+export { findViolation } from './linearizability.ts'
+export type {
+  LinearizabilityInit,
+  Operation,
+  SequentialModel,
+  Violation,
+} from './linearizability.ts'
 export { createNetwork, RELIABLE_NETWORK } from './network.ts'
-export type { Network, NetworkDeps, NetworkFaults } from './network.ts'
+export type { Network, NetworkDeps, NetworkFaults, Tamper } from './network.ts'
 export { runSeeds } from './run-seeds.ts'
 export type { RunSeedsInit, RunSeedsResult, Simulation, SimulationResult } from './run-seeds.ts'
 export { createSeededRandom } from './seeded-random.ts'
+export { chooseSwarm } from './swarm.ts'
 export { createTrace } from './trace.ts'
 export type { Trace, TraceInit } from './trace.ts'
 export { createVirtualClock, STEPS_MAX } from './virtual-clock.ts'

@@ -24,6 +24,9 @@ export const RELIABLE_NETWORK: NetworkFaults = Object.freeze({
   reorders: false,
 })
 
+/** @returns the messages that leave: none, one, or several */
+export type Tamper = (to: string, message: Uint8Array) => readonly Uint8Array[]
+
 /** Best-effort messages between named nodes, in virtual time. */
 export interface Network {
   readonly nodes: readonly string[]
@@ -36,9 +39,14 @@ export interface Network {
   /** Cuts one direction, also for what is under way. */
   cut(from: string, to: string): void
   mend(from: string, to: string): void
-  /** Only nodes of one group reach each other; nodes in no group reach nobody. */
+  /** Holds back what is sent on one direction for so long; then all of it arrives. */
+  clog(from: string, to: string, ms: number): void
+  /** A liar: what `node` sends is given to `change` first, which returns what leaves instead. */
+  tamper(node: string, change: Tamper | undefined): void
+  /** Only nodes of one group reach each other; nodes in no group reach nobody. A node in two groups
+   * is a bridge between them. */
   partition(groups: readonly (readonly string[])[]): void
-  /** Mends all cuts and the partition. Faults stay as they are. */
+  /** Mends all cuts and clogs and the partition. Faults and liars stay as they are. */
   heal(): void
 }
 
@@ -59,6 +67,8 @@ class SeededNetwork implements Network {
   readonly #receivers = new Map<string, (from: string, message: Uint8Array) => void>()
   readonly #cuts = new Set<string>()
   readonly #lastArrivals = new Map<string, number>()
+  readonly #clogs = new Map<string, number>()
+  readonly #tampers = new Map<string, Tamper>()
   #groups: readonly (readonly string[])[] | undefined
   #faults: NetworkFaults
 
@@ -80,8 +90,13 @@ class SeededNetwork implements Network {
   }
 
   send(from: string, to: string, message: Uint8Array): void {
+    const change = this.#tampers.get(from)
+    const messages = change === undefined ? [message] : change(to, message.slice())
+    for (const one of messages) this.#send(from, to, one.slice())
+  }
+
+  #send(from: string, to: string, copy: Uint8Array): void {
     const { random, coverage } = this.#deps
-    const copy = message.slice()
     if (this.#chance(this.#faults.lossPerMille)) {
       coverage.hit('message lost')
       this.#note('lost', from, to, copy)
@@ -106,12 +121,22 @@ class SeededNetwork implements Network {
     this.#cuts.delete(linkName(from, to))
   }
 
+  clog(from: string, to: string, ms: number): void {
+    this.#clogs.set(linkName(from, to), this.#deps.clock.now() + ms)
+  }
+
+  tamper(node: string, change: Tamper | undefined): void {
+    if (change === undefined) this.#tampers.delete(node)
+    else this.#tampers.set(node, change)
+  }
+
   partition(groups: readonly (readonly string[])[]): void {
     this.#groups = groups
   }
 
   heal(): void {
     this.#cuts.clear()
+    this.#clogs.clear()
     this.#groups = undefined
   }
 
@@ -125,7 +150,9 @@ class SeededNetwork implements Network {
     const delayMs = delayMsMin + random.below(delayMsMax - delayMsMin + 1) + extraMs
     const link = linkName(from, to)
     const last = this.#lastArrivals.get(link) ?? 0
-    let at = clock.now() + delayMs
+    const clogged = this.#clogs.get(link) ?? 0
+    if (clogged > clock.now()) coverage.hit('message clogged')
+    let at = Math.max(clock.now() + delayMs, clogged)
     if (at < last && reorders) coverage.hit('message overtook another')
     if (!reorders) at = Math.max(at, last)
     this.#lastArrivals.set(link, Math.max(at, last))

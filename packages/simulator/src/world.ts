@@ -37,6 +37,17 @@ export interface SimulatedProcess {
   crash(): void
   /** @throws {TypeError} it is running */
   restart(): void
+  /** Frozen: its timers and messages wait, in order, until `resume` or a crash. Idempotent. */
+  pause(): void
+  resume(): void
+  readonly isPaused: boolean
+  /** Speed of its machine's clock, in thousandths: 1000 is right. Outlives restarts.
+   * @throws {RangeError} not an integer in 1..1_000_000 */
+  setClockRate(perMille: number): void
+  /** Its clock goes forward at once, as after a suspend. @throws {RangeError} backwards */
+  leapClock(ms: number): void
+  /** Its wall clock is set, forward or backward. */
+  setWallClock(byMs: number): void
 }
 
 /** Clock, random numbers, network, processes and records of one seed. */
@@ -73,13 +84,17 @@ class Process implements SimulatedProcess {
   readonly name: string
   readonly #world: Omit<World, 'start' | 'result'>
   readonly #boot: Boot
+  readonly #machine: MachineClock
   #incarnation = 0
   #kill: (() => void) | undefined
+  /** While it is frozen: what waits. */
+  #frozen: (() => void)[] | undefined
 
   constructor(world: Omit<World, 'start' | 'result'>, name: string, boot: Boot) {
     this.#world = world
     this.name = name
     this.#boot = boot
+    this.#machine = new MachineClock(world.clock)
     this.restart()
   }
 
@@ -87,20 +102,28 @@ class Process implements SimulatedProcess {
     return this.#kill !== undefined
   }
 
+  get isPaused(): boolean {
+    return this.#frozen !== undefined
+  }
+
   crash(): void {
     if (this.#kill === undefined) return
     this.#kill()
     this.#kill = undefined
-    this.#world.coverage.hit('process crashed')
-    this.#world.trace.add(`${this.#world.clock.now()} crash ${this.name}`)
+    this.#frozen = undefined
+    this.#hit('process crashed', 'crash')
   }
 
   restart(): void {
     if (this.#kill !== undefined) throw new TypeError(`process must be down, ${this.name} runs`)
     const { clock, random, network, trace } = this.#world
     const incarnation = ++this.#incarnation
-    const own = new MortalClock(clock)
     let isAlive = true
+    const run = (task: () => void): void => {
+      if (this.#frozen !== undefined) this.#frozen.push(() => (isAlive ? task() : undefined))
+      else task()
+    }
+    const own = new MortalClock(this.#machine, run)
     trace.add(`${clock.now()} start ${this.name} ${incarnation}`)
     const receive = this.#boot({
       name: this.name,
@@ -111,23 +134,133 @@ class Process implements SimulatedProcess {
         if (isAlive) network.send(this.name, to, message)
       },
     })
-    const detach = network.attach(this.name, receive)
+    const detach = network.attach(this.name, (from, message) => run(() => receive(from, message)))
     this.#kill = () => {
       isAlive = false
       own.die()
       detach()
     }
   }
+
+  pause(): void {
+    if (this.#kill === undefined || this.#frozen !== undefined) return
+    this.#frozen = []
+    this.#hit('process paused', 'pause')
+  }
+
+  resume(): void {
+    const waiting = this.#frozen
+    if (waiting === undefined) return
+    this.#frozen = undefined
+    this.#world.trace.add(`${this.#world.clock.now()} resume ${this.name}`)
+    for (const task of waiting) task()
+  }
+
+  setClockRate(perMille: number): void {
+    this.#machine.setRate(perMille)
+    this.#hit('clock rate changed', `clock rate ${perMille}`)
+  }
+
+  leapClock(ms: number): void {
+    this.#machine.leap(ms)
+    this.#hit('clock leapt', `clock leap ${ms}`)
+  }
+
+  setWallClock(byMs: number): void {
+    this.#machine.unixOffsetMs += byMs
+    this.#hit('wall clock set', `wall clock ${byMs}`)
+  }
+
+  #hit(event: string, words: string): void {
+    const { coverage, trace, clock } = this.#world
+    coverage.hit(event)
+    trace.add(`${clock.now()} ${words} ${this.name}`)
+  }
 }
 
-/** The world's clock for one life of a process. */
+interface Timer {
+  readonly at: MonotonicMs
+  readonly callback: () => void
+  cancel: () => void
+}
+
+/** The clock of one machine: as fast as it is told, in whole milliseconds. */
+class MachineClock implements Clock {
+  readonly #world: Clock
+  readonly #timers = new Set<Timer>()
+  #perMille = 1_000
+  /** Own time at a moment of the world's. */
+  #base: { readonly own: MonotonicMs; readonly world: MonotonicMs } = { own: 0, world: 0 }
+  unixOffsetMs = 0
+
+  constructor(world: Clock) {
+    this.#world = world
+  }
+
+  now(): MonotonicMs {
+    const { own, world } = this.#base
+    const sinceMs = this.#world.now() - world
+    return own + (this.#perMille === 1_000 ? sinceMs : Math.floor((sinceMs * this.#perMille) / 1e3))
+  }
+
+  unixMs(): number {
+    return this.#world.unixMs() - this.#world.now() + this.now() + this.unixOffsetMs
+  }
+
+  schedule(at: MonotonicMs, callback: () => void): () => void {
+    const timer: Timer = { at, callback, cancel: () => {} }
+    this.#arm(timer)
+    this.#timers.add(timer)
+    return () => {
+      this.#timers.delete(timer)
+      timer.cancel()
+    }
+  }
+
+  setRate(perMille: number): void {
+    if (!Number.isInteger(perMille) || perMille < 1 || perMille > 1_000_000) {
+      throw new RangeError(`perMille must be an integer in 1..1000000, got ${perMille}`)
+    }
+    this.#base = { own: this.now(), world: this.#world.now() }
+    this.#perMille = perMille
+    this.#rearm()
+  }
+
+  leap(ms: number): void {
+    if (!(ms >= 0 && ms < Infinity)) throw new RangeError(`ms must be 0 or more, got ${ms}`)
+    this.#base = { own: this.now() + ms, world: this.#world.now() }
+    this.#rearm()
+  }
+
+  #rearm(): void {
+    for (const timer of this.#timers) {
+      timer.cancel()
+      this.#arm(timer)
+    }
+  }
+
+  #arm(timer: Timer): void {
+    const { own, world } = this.#base
+    const untilMs = timer.at - own
+    const at =
+      this.#perMille === 1_000 ? world + untilMs : world + Math.ceil((untilMs * 1e3) / this.#perMille)
+    timer.cancel = this.#world.schedule(at, () => {
+      this.#timers.delete(timer)
+      timer.callback()
+    })
+  }
+}
+
+/** A machine's clock for one life of a process. */
 class MortalClock implements Clock {
   readonly #clock: Clock
+  readonly #run: (task: () => void) => void
   readonly #cancels = new Set<() => void>()
   #isAlive = true
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, run: (task: () => void) => void) {
     this.#clock = clock
+    this.#run = run
   }
 
   now(): MonotonicMs {
@@ -140,20 +273,25 @@ class MortalClock implements Clock {
 
   schedule(at: MonotonicMs, callback: () => void): () => void {
     if (!this.#isAlive) return () => {}
-    const cancel = this.#clock.schedule(at, () => {
-      this.#cancels.delete(cancel)
-      callback()
+    let isCancelled = false
+    const stop = this.#clock.schedule(at, () => {
+      // While the process is frozen it may still be cancelled by what runs before it.
+      this.#run(() => {
+        this.#cancels.delete(cancel)
+        if (!isCancelled) callback()
+      })
     })
-    this.#cancels.add(cancel)
-    return () => {
+    const cancel = (): void => {
+      isCancelled = true
       this.#cancels.delete(cancel)
-      cancel()
+      stop()
     }
+    this.#cancels.add(cancel)
+    return cancel
   }
 
   die(): void {
     this.#isAlive = false
-    for (const cancel of this.#cancels) cancel()
-    this.#cancels.clear()
+    for (const cancel of [...this.#cancels]) cancel()
   }
 }

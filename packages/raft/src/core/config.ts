@@ -1,10 +1,13 @@
-import type { LogStorage } from './storage.ts'
-import type { LogIndex } from './types.ts'
+import { ENTRIES_MAX } from '../wire.ts'
+import { ENTRY_OVERHEAD_BYTES, type LogStorage } from './storage.ts'
+import type { LogIndex, Membership } from './types.ts'
 
 export interface RaftInit {
   readonly storage: LogStorage
-  /** What the state machine holds already. @default that of the snapshot */
+  /** What the state machine holds already. @default the index of the snapshot */
   readonly appliedIndex?: LogIndex
+  /** In force at `appliedIndex`. @default that of the snapshot */
+  readonly membership?: Membership
   /** Ticks without a leader until an election: this many to twice this many. @default 10 */
   readonly electionTicks?: number
   /** Ticks between heartbeats, fewer than `electionTicks`. @default 1 */
@@ -13,14 +16,18 @@ export interface RaftInit {
   readonly preVote?: boolean
   /** A leader that hears no majority for `electionTicks` steps down. @default true */
   readonly checkQuorum?: boolean
-  /** `safe`: a round of heartbeats for each read. `lease`: none, as long as clocks of members run
-   * equally fast; needs `checkQuorum`. @default 'safe' */
+  /**
+   * `safe`: a round of heartbeats for each read. `lease`: none if a majority has answered lately.
+   * Needs `checkQuorum`, the same setting at all members, clocks whose speeds differ by less than a
+   * tenth, and a shell that gives the ticks it missed (a frozen process) before anything else. A
+   * member that has just started elects nobody for `electionTicks`. @default 'safe'
+   */
   readonly reads?: 'safe' | 'lease'
   /** Followers pass proposals on to the leader. @default true */
   readonly forwardsProposals?: boolean
   /** A leader that is no voter any more steps down when that is applied. @default true */
   readonly stepsDownOnRemoval?: boolean
-  /** Bytes of entries in one append. @default 1 MiB */
+  /** Bytes of entries in one append, 16 MiB at most. @default 1 MiB */
   readonly appendBytesMax?: number
   /** Bytes of committed entries given out and not applied. @default 16 MiB */
   readonly applyingBytesMax?: number
@@ -41,11 +48,14 @@ export type RaftConfig = Required<RaftInit> & {
 }
 
 const MIB = 2 ** 20
+/** So that no append has more entries than a message may have. */
+const APPEND_BYTES_MAX = ENTRIES_MAX * ENTRY_OVERHEAD_BYTES
 
 /** @throws {RangeError} a value is out of its range */
 export function resolveRaftInit(init: RaftInit): RaftConfig {
   const config: RaftConfig = {
-    appliedIndex: init.storage.firstIndex - 1,
+    appliedIndex: Math.max(init.storage.snapshot()?.id.index ?? 0, init.storage.firstIndex - 1),
+    membership: init.storage.membership,
     electionTicks: 10,
     heartbeatTicks: 1,
     preVote: true,
@@ -62,13 +72,20 @@ export function resolveRaftInit(init: RaftInit): RaftConfig {
     ...init,
     scanBytesMax: 4 * MIB,
   }
+  if (config.appendBytesMax > APPEND_BYTES_MAX) {
+    throw new RangeError(`appendBytesMax must be at most 16 MiB, got ${config.appendBytesMax}`)
+  }
   for (const name of COUNTS) {
     const value = config[name]
     if (!Number.isSafeInteger(value) || value < 1) {
       throw new RangeError(`${name} must be an integer of at least 1, got ${value}`)
     }
   }
-  const { heartbeatTicks, electionTicks, reads, checkQuorum } = config
+  const { heartbeatTicks, electionTicks, reads, checkQuorum, storage, appliedIndex } = config
+  const [first, last] = [storage.firstIndex - 1, storage.lastIndex]
+  if (!Number.isSafeInteger(appliedIndex) || appliedIndex < first || appliedIndex > last) {
+    throw new RangeError(`appliedIndex must be in ${first}..${last}, got ${appliedIndex}`)
+  }
   if (electionTicks <= heartbeatTicks) {
     throw new RangeError(`electionTicks must be above ${heartbeatTicks}, got ${electionTicks}`)
   }

@@ -90,9 +90,9 @@ function describeBody(message: Message): string {
       return `rejected ${index} hint ${describeId(rejected)}`
     }
     case 'heartbeat':
-      return `commit ${message.commit}${describeContext(message.context)}`
+      return `commit ${message.commit} round ${message.round}`
     case 'heartbeat-response':
-      return describeContext(message.context).trim()
+      return `round ${message.round}`
     case 'vote':
     case 'pre-vote':
       return `last ${describeId(message.last)}${message.isTransfer ? ' transfer' : ''}`
@@ -112,10 +112,6 @@ function describeBody(message: Message): string {
     case 'read-index-response':
       return `${describeData(message.context)} at ${message.index}`
   }
-}
-
-function describeContext(context: Uint8Array | undefined): string {
-  return context === undefined ? '' : ` read ${describeData(context)}`
 }
 
 /** Several lines, each without its end. */

@@ -21,9 +21,9 @@ export function handleAppend(raft: Raft, message: MessageOf<'append'>): void {
 }
 
 export function handleHeartbeat(raft: Raft, message: MessageOf<'heartbeat'>): void {
-  const { from: to, commit, context } = message
+  const { from: to, commit, round } = message
   raft.log.commitTo(commit)
-  raft.send({ type: 'heartbeat-response', to, ...(context && { context }) })
+  raft.send({ type: 'heartbeat-response', to, round })
 }
 
 export function handleSnapshot(raft: Raft, message: MessageOf<'snapshot'>): void {
@@ -39,11 +39,8 @@ function restore(raft: Raft, snapshot: Snapshot): boolean {
   const { id, membership } = snapshot
   if (id.index <= log.committed) return false
   const config = configOf(membership)
-  const isMember = [config.incoming, config.outgoing, config.learners].some((ids) =>
-    ids.has(raft.id),
-  )
-  // Sent by mistake or by a leader that does not know: a non-member must not vote by it.
-  if (!isMember) return false
+  // It may be older than the change that made this node a member: then it may not stand for
+  // election until it has applied that, but it needs the snapshot to get there.
   if (log.has(id)) {
     // The log has everything up to there: only faster forward.
     log.commitTo(id.index)

@@ -1,15 +1,9 @@
-import { InvariantError, ProposalDroppedError } from '../errors.ts'
-import {
-  changed,
-  type Config,
-  isJoint,
-  isLeave,
-  membersOf,
-  MembershipChangeError,
-} from './membership.ts'
+import { InvariantError, MembershipChangeError, ProposalDroppedError } from '../errors.ts'
+import { changed, type Config, isJoint, isLeave, membersOf } from './membership.ts'
 import type { Progress } from './progress.ts'
 import { committedIndex, voteResult } from './quorum.ts'
 import type { Raft } from './raft.ts'
+import type { PendingRead } from './reads.ts'
 import { bytesOf } from './storage.ts'
 import type { Entry, MembershipChange, Message, MessageOf, Proposal, RaftId } from './types.ts'
 
@@ -114,16 +108,17 @@ function sendSnapshot(raft: Raft, to: RaftId, progress: Progress): boolean {
   return true
 }
 
-export function broadcastHeartbeats(
-  raft: Raft,
-  context: Uint8Array | undefined = raft.reads.lastContext,
-): void {
+/** A new round of heartbeats. */
+export function broadcastHeartbeats(raft: Raft): void {
+  const round = raft.rounds.begin(raft.ticks)
+  const own = raft.progress.get(raft.id)
+  if (own !== undefined) own.round = round
   for (const [to, progress] of raft.progress) {
     if (to === raft.id) continue
     // Not beyond what the follower is known to have: it could not tell that it lacks entries.
     const commit = Math.min(progress.match, raft.log.committed)
     progress.sentCommit = Math.max(progress.sentCommit, commit)
-    raft.send({ type: 'heartbeat', to, commit, ...(context && { context }) })
+    raft.send({ type: 'heartbeat', to, commit, round })
   }
 }
 
@@ -227,13 +222,13 @@ function takeAcknowledgement(
     // as much as may be on its way
   }
   if (from === raft.transferee && progress.match === raft.log.lastIndex) {
-    raft.send({ type: 'timeout-now', to: from })
+    handOver(raft, from)
   }
 }
 
 function takeHeartbeat(
   raft: Raft,
-  { from, context }: MessageOf<'heartbeat-response'>,
+  { from, round }: MessageOf<'heartbeat-response'>,
   progress: Progress,
 ): void {
   progress.isActive = true
@@ -241,10 +236,13 @@ function takeHeartbeat(
   if (progress.match < raft.log.lastIndex || progress.state === 'probe') {
     sendAppend(raft, from, { evenIfEmpty: true })
   }
-  if (context === undefined || raft.config.reads === 'lease') return
-  const acknowledgedBy = raft.reads.acknowledge(context, from)
-  if (voteResult(raft.membership, acknowledgedBy) !== 'won') return
-  for (const read of raft.reads.take(context)) answerRead(raft, read)
+  progress.round = Math.max(progress.round, Math.min(round, raft.rounds.last))
+  for (const read of raft.reads.take(confirmedRound(raft))) answerRead(raft, read)
+}
+
+/** The newest round of heartbeats that a majority has answered. */
+function confirmedRound(raft: Raft): number {
+  return committedIndex(raft.membership, (id) => raft.progress.get(id)?.round ?? 0)
 }
 
 /** `reportUnreachable`: what was sent lately is lost; find out how much. */
@@ -270,8 +268,14 @@ function transfer(raft: Raft, to: RaftId): void {
   if (raft.transferee === to) return
   raft.transferee = to
   raft.electionElapsed = 0 // it has one election timeout
-  if (progress.match === raft.log.lastIndex) raft.send({ type: 'timeout-now', to })
+  if (progress.match === raft.log.lastIndex) handOver(raft, to)
   else sendAppend(raft, to, { evenIfEmpty: true })
+}
+
+function handOver(raft: Raft, to: RaftId): void {
+  // It may arrive at any later time, and its votes are given in spite of leases.
+  raft.hasHandedOver = true
+  raft.send({ type: 'timeout-now', to })
 }
 
 // ---- reads (section 6.4)
@@ -284,13 +288,26 @@ function takeRead(raft: Raft, message: MessageOf<'read-index'>): void {
     if (raft.earlyReads.length < EARLY_READS_MAX) raft.earlyReads.push(message)
     return
   }
-  const read = { context: message.context, index: log.committed, from: message.from }
+  const { context, from } = message
+  const read = { context, index: log.committed, from }
   const { incoming } = membership
   const isAlone = !isJoint(membership) && incoming.size === 1 && incoming.has(raft.id)
-  if (isAlone || raft.config.reads === 'lease') return answerRead(raft, read)
-  if (raft.reads.count >= READS_MAX || !raft.reads.add(read)) return
-  raft.reads.acknowledge(message.context, raft.id)
-  broadcastHeartbeats(raft, message.context)
+  if (isAlone || (raft.config.reads === 'lease' && holdsLease(raft))) return answerRead(raft, read)
+  if (raft.reads.count >= READS_MAX) return
+  broadcastHeartbeats(raft)
+  raft.reads.add({ ...read, round: raft.rounds.last })
+}
+
+/**
+ * Has a majority answered lately enough that nobody else can be leader yet? It helps nobody else
+ * for `electionTicks` of its own from when it heard; its first tick may follow at once, ours have
+ * begun a tick ago, and a tenth is left for clocks that do not run equally fast.
+ */
+function holdsLease(raft: Raft): boolean {
+  if (raft.hasHandedOver) return false
+  const begun = raft.rounds.tickOf(confirmedRound(raft))
+  const leaseTicks = Math.floor(((raft.config.electionTicks - 1) * 9) / 10) - 1
+  return begun !== undefined && raft.ticks - begun <= leaseTicks
 }
 
 /** Reads that wait for the first commit of a term; more are dropped: the asker asks again. */
@@ -306,10 +323,7 @@ function answerEarlyReads(raft: Raft): void {
   for (const message of early) takeRead(raft, message)
 }
 
-function answerRead(
-  raft: Raft,
-  read: { readonly context: Uint8Array; readonly index: number; readonly from: RaftId },
-): void {
+function answerRead(raft: Raft, read: Omit<PendingRead, 'round'>): void {
   const { context, index, from: to } = read
   if (to === raft.id) raft.readStates.push({ index, context })
   else raft.send({ type: 'read-index-response', to, context, index })

@@ -25,7 +25,7 @@ export class RaftLog {
   constructor({ storage, applied, applyingBytesMax }: RaftLogInit) {
     this.storage = storage
     this.unstable = new Unstable(storage.lastIndex + 1)
-    this.committed = Math.max(storage.firstIndex - 1, applied)
+    this.committed = applied
     this.applied = this.committed
     this.applying = this.committed
     this.#applyingBytesMax = applyingBytesMax

@@ -1,4 +1,5 @@
 /** Configurations and how they change: dissertation, chapter 4. Pure. */
+import { MembershipChangeError } from '../errors.ts'
 import type { Voters } from './quorum.ts'
 import type { Membership, MembershipChange, RaftId, SingleChange } from './types.ts'
 
@@ -16,13 +17,6 @@ export const EMPTY_MEMBERSHIP: Membership = Object.freeze({
   learnersNext: [],
   autoLeave: false,
 })
-
-/** A change that makes no sense in the present configuration. */
-export class MembershipChangeError extends RangeError {
-  override get name(): string {
-    return 'MembershipChangeError'
-  }
-}
 
 export function isJoint({ outgoing }: Voters): boolean {
   return outgoing.size > 0

@@ -64,7 +64,8 @@ export class MemoryStorage implements LogStorage {
         `entry ${from} does not follow ${this.firstIndex}..${this.lastIndex}`,
       )
     }
-    this.#entries = [...this.#entries.slice(0, from - this.firstIndex), ...entries]
+    this.#entries.length = from - this.firstIndex
+    for (const entry of entries) this.#entries.push(entry)
   }
 
   /** A snapshot of a leader: it replaces everything. */

@@ -63,6 +63,8 @@ export class Progress {
   isLearner: boolean
   /** No append until something is heard. */
   isPausedBySend = false
+  /** Highest round of heartbeats that it has answered. */
+  round = 0
   /** Highest commit index sent. */
   sentCommit: LogIndex = 0
   readonly inflights: Inflights

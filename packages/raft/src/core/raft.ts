@@ -14,7 +14,7 @@ import { RaftLog } from './log.ts'
 import { type Config, configOf, membersOf, votersOf } from './membership.ts'
 import { Inflights, Progress } from './progress.ts'
 import { type VoteResult, voteResult } from './quorum.ts'
-import { ReadQueue } from './reads.ts'
+import { ReadQueue, Rounds } from './reads.ts'
 import type {
   HardState,
   LogIndex,
@@ -57,13 +57,18 @@ export class Raft {
   afterPersist: Message[] = []
   readStates: ReadState[] = []
   reads: ReadQueue = new ReadQueue()
+  rounds: Rounds
   /** As leader: reads that came before an entry of this term was committed. */
   earlyReads: MessageOf<'read-index'>[] = []
   transferee: RaftId | undefined
+  /** As leader: somebody was told to campaign at once, whatever leases say. */
+  hasHandedOver = false
   /** As leader: no change of membership may be proposed until this index is applied. */
   pendingChangeIndex: LogIndex = 0
   /** As leader: bytes proposed and not committed. */
   uncommittedBytes = 0
+  /** Since this object was made. */
+  ticks = 0
   electionElapsed = 0
   heartbeatElapsed = 0
   #electionTimeout = 0
@@ -71,6 +76,7 @@ export class Raft {
   constructor(id: RaftId, config: RaftConfig, random: Random) {
     this.id = id
     this.config = config
+    this.rounds = new Rounds(config.electionTicks)
     this.#random = random
     const { storage, appliedIndex, applyingBytesMax } = config
     this.log = new RaftLog({ storage, applied: appliedIndex, applyingBytesMax })
@@ -78,7 +84,7 @@ export class Raft {
     this.term = term
     this.vote = vote
     this.log.commitTo(Math.max(commit, this.log.committed))
-    this.membership = configOf(storage.membership)
+    this.membership = configOf(config.membership)
     this.#resetProgress()
     this.becomeFollower(term, undefined)
   }
@@ -98,7 +104,7 @@ export class Raft {
   /** May it stand for election? */
   get isPromotable(): boolean {
     const own = this.progress.get(this.id)
-    return own !== undefined && !own.isLearner && this.log.unstable.nextSnapshot === undefined
+    return own !== undefined && !own.isLearner && this.log.unstable.snapshot === undefined
   }
 
   // ---- sending
@@ -119,6 +125,7 @@ export class Raft {
   // ---- time
 
   tick(): void {
+    this.ticks++
     this.electionElapsed++
     if (this.role !== 'leader') {
       if (this.isPromotable && this.electionElapsed >= this.#electionTimeout) {
@@ -196,17 +203,17 @@ export class Raft {
     this.pendingChangeIndex = 0
     this.uncommittedBytes = 0
     this.reads = new ReadQueue()
+    this.rounds = new Rounds(electionTicks)
+    this.hasHandedOver = false
     this.earlyReads = []
     this.#resetProgress()
   }
 
   #resetProgress(): void {
-    const old = this.progress
     this.progress = new Map()
     for (const id of membersOf(this.membership)) {
       const isLearner = this.membership.learners.has(id)
       const progress = this.newProgress(isLearner)
-      progress.isActive = old.get(id)?.isActive ?? false
       if (id === this.id) progress.match = this.log.lastIndex
       this.progress.set(id, progress)
     }
@@ -238,7 +245,11 @@ export class Raft {
         // Its own vote counts once it is durable, like any other.
         this.sendAfterPersist({ type: `${type}-response`, to, term, isGranted: true })
       } else {
-        this.send({ type, to, term, last: this.log.last, isTransfer: kind === 'transfer' })
+        const request = { to, term, last: this.log.last, isTransfer: kind === 'transfer' }
+        if (isPre) this.send({ type: 'pre-vote', ...request })
+        // A candidate that forgot its term would ask again in the same one, with another log, and
+        // count the votes that the first one was given.
+        else this.sendAfterPersist({ type: 'vote', ...request })
       }
     }
   }
@@ -278,6 +289,14 @@ export class Raft {
 
   // ---- messages
 
+  /** Must it help nobody else to be elected? */
+  get hearsLeader(): boolean {
+    const { checkQuorum: checks, electionTicks, reads } = this.config
+    // Before a restart it may have answered a leader whose lease counts on that.
+    if (reads === 'lease' && this.ticks < electionTicks) return true
+    return checks && this.leader !== undefined && this.electionElapsed < electionTicks
+  }
+
   step(message: Message): void {
     if (message.term > this.term && !this.#followTerm(message)) return
     if (message.term < this.term && !isTermless(message)) return this.#answerOldTerm(message)
@@ -298,11 +317,7 @@ export class Raft {
     const { type, term, from } = message
     if (type === 'vote' || type === 'pre-vote') {
       // Whoever hears of a leader helps nobody to replace it (section 4.2.3).
-      const hearsLeader =
-        this.config.checkQuorum &&
-        this.leader !== undefined &&
-        this.electionElapsed < this.config.electionTicks
-      if (hearsLeader && !message.isTransfer) return false
+      if (this.hearsLeader && !message.isTransfer) return false
       if (type === 'pre-vote') return true
     }
     // Our own future term, granted.
@@ -352,6 +367,8 @@ export class Raft {
     if (result === 'lost') {
       this.becomeFollower(this.term, undefined)
     } else if (result === 'won') {
+      // Meanwhile it may have been removed.
+      if (!this.isPromotable) return this.becomeFollower(this.term, undefined)
       if (this.role === 'pre-candidate') return this.#standFor('election')
       this.#becomeLeader()
       broadcastAppends(this)

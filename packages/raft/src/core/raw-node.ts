@@ -1,5 +1,6 @@
 import type { Random } from '@mycelium/interface'
 import { InvariantError } from '../errors.ts'
+import { CONTEXT_BYTES_MAX } from '../wire.ts'
 import { type RaftInit, resolveRaftInit } from './config.ts'
 import {
   applyChange,
@@ -100,8 +101,10 @@ export class RawNode {
     this.#raft.step(message)
   }
 
-  /** Stands for election now, as if no leader had been heard for long. */
+  /** Stands for election now, as if no leader had been heard for long. With `reads: 'lease'` only
+   * if none was: who has answered a leader lately must not help to replace it, nor do so itself. */
   campaign(): void {
+    if (this.#raft.config.reads === 'lease' && this.#raft.hearsLeader) return
     this.#raft.campaign(this.#raft.config.preVote ? 'pre-election' : 'election')
   }
 
@@ -141,8 +144,11 @@ export class RawNode {
   }
 
   /** A linearizable read: its {@link ReadState} comes with a `ready`, or not at all: ask again.
-   * @param context - unique among reads under way; returned with the answer */
+   * @param context - returned with the answer; of {@link CONTEXT_BYTES_MAX} bytes at most */
   readIndex(context: Uint8Array): void {
+    if (context.byteLength > CONTEXT_BYTES_MAX) {
+      throw new RangeError(`context must have ${CONTEXT_BYTES_MAX} bytes at most, got ${context.byteLength}`)
+    }
     this.#raft.readIndex(context)
   }
 

@@ -1,56 +1,65 @@
 import type { LogIndex, RaftId } from './types.ts'
 
-interface PendingRead {
+export interface PendingRead {
+  /** The asker's own, returned with the answer. */
   readonly context: Uint8Array
+  /** What was committed when it came. */
   readonly index: LogIndex
   /** Who asked. */
   readonly from: RaftId
-  readonly acknowledgedBy: Map<RaftId, boolean>
+  /** The round of heartbeats sent after it came. */
+  readonly round: number
 }
 
 /**
  * Reads that wait until a majority has answered a heartbeat sent after them: until then somebody
- * else may be leader, and know more (section 6.4). In order; a later answer confirms earlier ones.
+ * else may be leader, and know more (section 6.4). In order; a later round confirms earlier ones.
  */
 export class ReadQueue {
-  readonly #pending = new Map<string, PendingRead>()
+  #pending: PendingRead[] = []
 
-  /** False: one with this context waits already. */
-  add(read: Omit<PendingRead, 'acknowledgedBy'>): boolean {
-    const key = keyOf(read.context)
-    if (this.#pending.has(key)) return false
-    this.#pending.set(key, { ...read, acknowledgedBy: new Map() })
-    return true
+  /** Rounds must not fall. */
+  add(read: PendingRead): void {
+    this.#pending.push(read)
   }
 
-  /** Who has answered a heartbeat with `context`, `from` included; nobody: it does not wait. */
-  acknowledge(context: Uint8Array, from: RaftId): ReadonlyMap<RaftId, boolean> {
-    const read = this.#pending.get(keyOf(context))
-    read?.acknowledgedBy.set(from, true)
-    return read?.acknowledgedBy ?? new Map<RaftId, boolean>()
-  }
-
-  /** Takes out `context` and all before it. */
-  take(context: Uint8Array): readonly PendingRead[] {
-    const wanted = keyOf(context)
-    const taken: PendingRead[] = []
-    if (!this.#pending.has(wanted)) return taken
-    for (const [key, read] of this.#pending) {
-      this.#pending.delete(key)
-      taken.push(read)
-      if (key === wanted) break
-    }
-    return taken
-  }
-
-  /** Goes with every heartbeat, in case one was lost. */
-  get lastContext(): Uint8Array | undefined {
-    return [...this.#pending.values()].at(-1)?.context
+  /** Takes out all that `round` confirms. */
+  take(round: number): readonly PendingRead[] {
+    const first = this.#pending.findIndex((read) => read.round > round)
+    return this.#pending.splice(0, first < 0 ? this.#pending.length : first)
   }
 
   get count(): number {
-    return this.#pending.size
+    return this.#pending.length
   }
 }
 
-const keyOf = (context: Uint8Array): string => String.fromCharCode(...context)
+/**
+ * Rounds of heartbeats of one term, and when each began: whoever answered one refuses to elect
+ * somebody else for a while from then on, which is a lease (section 6.4.1).
+ */
+export class Rounds {
+  /** The newest; 0: none yet. */
+  last = 0
+  /** Ticks until the beginning of a round is of no use any more. */
+  readonly #ticksMax: number
+  /** The first round of each tick, ascending. */
+  #begun: { readonly round: number; readonly tick: number }[] = []
+
+  constructor(ticksMax: number) {
+    this.#ticksMax = ticksMax
+  }
+
+  begin(tick: number): number {
+    this.last++
+    const kept = this.#begun.filter((one) => one.tick >= tick - this.#ticksMax)
+    if (kept.at(-1)?.tick !== tick) kept.push({ round: this.last, tick })
+    this.#begun = kept
+    return this.last
+  }
+
+  /** When `round` began; `undefined`: too long ago, or never. */
+  tickOf(round: number): number | undefined {
+    return this.#begun.findLast((one) => one.round <= round)?.tick
+  }
+}

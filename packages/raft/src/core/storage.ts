@@ -7,6 +7,7 @@ import type { Entry, HardState, LogIndex, Membership, Snapshot, Term } from './t
 export interface LogStorage {
   /** Read once, at the start. */
   readonly hardState: HardState
+  /** Of the snapshot. Read once, at the start. */
   readonly membership: Membership
   /** Index of the first entry that is kept; 1 above the snapshot's at least. */
   readonly firstIndex: LogIndex

@@ -101,8 +101,13 @@ export type Message = Addressed &
         /** The follower's best guess of where the logs still agree. */
         readonly rejected?: EntryId
       }
-    | { readonly type: 'heartbeat'; readonly commit: LogIndex; readonly context?: Uint8Array }
-    | { readonly type: 'heartbeat-response'; readonly context?: Uint8Array }
+    | {
+        readonly type: 'heartbeat'
+        readonly commit: LogIndex
+        /** 1, 2, 3 ... in each term: an answer proves who led when this was sent. */
+        readonly round: number
+      }
+    | { readonly type: 'heartbeat-response'; readonly round: number }
     | {
         readonly type: 'vote' | 'pre-vote'
         readonly last: EntryId
@@ -135,6 +140,10 @@ export interface ReadState {
  * What is to be done now. In this order: make `hardState`, `snapshot` and `entries` durable
  * (`mustSync` false: need not be synchronised), then send `afterPersist`; `messages` may leave at
  * any time; apply `snapshot` and `committed`.
+ *
+ * What one `Ready` makes durable is kept as a whole or lost as a whole, and nothing of a later one
+ * without all of the earlier ones: an entry that outlives the commit index that came with it lets
+ * a member vote by a configuration that is two changes old.
  */
 export interface Ready {
   /** 1, 2, 3 ...: names it in `persisted`. */

@@ -80,7 +80,8 @@ export class Unstable {
       this.offset = from
       this.entries = [...entries]
     } else {
-      this.entries = [...this.entries.slice(0, from - this.offset), ...entries]
+      this.entries.length = from - this.offset
+      for (const entry of entries) this.entries.push(entry)
     }
     this.#offsetUnderWay = Math.min(this.#offsetUnderWay, from)
     this.#offsetUnderWay = Math.max(this.#offsetUnderWay, this.offset)
