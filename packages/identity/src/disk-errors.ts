@@ -143,3 +143,25 @@ export class AuditDamagedError extends CodedError<'ERR_IDENTITY_AUDIT_DAMAGED'> 
     this.offset = offset
   }
 }
+
+/** The bytes are no backup of an identity, or damaged, or of a newer version. */
+export class BackupForeignError extends CodedError<'ERR_IDENTITY_BACKUP_FOREIGN'> {
+  override get name(): 'BackupForeignError' {
+    return 'BackupForeignError'
+  }
+  readonly code = 'ERR_IDENTITY_BACKUP_FOREIGN'
+  constructor(why: string, options?: ErrorOptions) {
+    super(`this is no backup of an identity that can be read: ${why}`, options)
+  }
+}
+
+/** A backup takes the place of nobody who is a member already. */
+export class BackupNotEmptyError extends CodedError<'ERR_IDENTITY_BACKUP_NOT_EMPTY'> {
+  override get name(): 'BackupNotEmptyError' {
+    return 'BackupNotEmptyError'
+  }
+  readonly code = 'ERR_IDENTITY_BACKUP_NOT_EMPTY'
+  constructor(options?: ErrorOptions) {
+    super('this node is a member of a network already: leave it first', options)
+  }
+}

@@ -21,18 +21,9 @@ import { FrameLog } from './disk/frame-log.ts'
 import type { FrameLogRecovery } from './disk/frame-log.ts'
 import { IdentityDamagedError, IdentityLockedError, IdentityWriteError } from './disk-errors.ts'
 import { StoreCalls, checkedFacts, checkedRecord } from './store-calls.ts'
-import { RECORD_BYTES_MAX } from './store.ts'
+import { RECORD_BYTES_MAX, RECORD_NAMES } from './store.ts'
 import type { IdentityStore, RecordName } from './store.ts'
 
-const RECORD_NAMES: readonly RecordName[] = [
-  'node-key',
-  'network-key',
-  'genesis',
-  'certificate',
-  'isolation-keys',
-  'tokens',
-  'peers',
-]
 const MAGIC = Buffer.from('MYCELREC')
 const HEAD_BYTES = MAGIC.length + 32
 const FACTS_NAME = 'facts.log'

@@ -6,7 +6,7 @@
  * scrypt (RFC 7914; r = 8, p = 1) of the passphrase; all other fields are authenticated with it.
  * The checksum tells damage from a wrong passphrase; it proves nothing against who can write there.
  */
-import { createCipheriv, createDecipheriv, createHash, scrypt } from 'node:crypto'
+import { createCipheriv, createDecipheriv, createHash } from 'node:crypto'
 import type { AbortOptions, Random } from '@mycelium/interface'
 import { KEY_BYTES } from './constants.ts'
 import { Fields } from './core/fields.ts'
@@ -18,6 +18,7 @@ import {
 } from './disk-errors.ts'
 import { createSigner } from './ed25519.ts'
 import { DocumentError } from './errors.ts'
+import { COST_LOG2, COST_LOG2_MAX, COST_LOG2_MIN, deriveKey } from './passphrase.ts'
 import { areEqual, decodeCanonical, encodeCanonical } from './wire.ts'
 
 const MAGIC = Buffer.from('MYCELKEY')
@@ -28,13 +29,6 @@ const KEY_FILE_BYTES_MAX = 1024
 const SALT_BYTES = 16
 const NONCE_BYTES = 12
 const TAG_BYTES = 16
-/** 2^17 x 8 x 128 bytes = 128 MiB for a third of a second: OWASP's advice for scrypt. */
-const COST_LOG2 = 17
-/** Below, guessing is cheap. Above, a file from elsewhere could take all memory (1 GiB). */
-const COST_LOG2_MIN = 14
-const COST_LOG2_MAX = 20
-const BLOCK_SIZE = 8
-const PASSPHRASE_BYTES_MAX = 1024
 
 export type KeyKind = 'node-key' | 'network-key'
 const KINDS: readonly KeyKind[] = ['node-key', 'network-key']
@@ -82,7 +76,7 @@ export async function sealKeyFile(
   const salt = random.bytes(SALT_BYTES)
   const nonce = random.bytes(NONCE_BYTES)
   const open = { version: VERSION, kind, publicKey, costLog2, salt, nonce }
-  const key = await derive(passphrase, { salt, costLog2 }, options)
+  const key = await deriveKey(passphrase, { salt, costLog2 }, options)
   try {
     const cipher = createCipheriv('aes-256-gcm', key, nonce)
     cipher.setAAD(encodeCanonical(open))
@@ -147,7 +141,7 @@ async function unseal(
   options: AbortOptions,
 ): Promise<Uint8Array> {
   if (passphrase === undefined) throw new PassphraseMissingError()
-  const key = await derive(passphrase, { salt, costLog2 }, options)
+  const key = await deriveKey(passphrase, { salt, costLog2 }, options)
   const decipher = createDecipheriv('aes-256-gcm', key, nonce, { authTagLength: TAG_BYTES })
   decipher.setAAD(open)
   decipher.setAuthTag(sealed.subarray(KEY_BYTES))
@@ -211,33 +205,4 @@ function digest(body: Uint8Array): Buffer {
 
 function isCost(costLog2: number): boolean {
   return Number.isInteger(costLog2) && costLog2 >= COST_LOG2_MIN && costLog2 <= COST_LOG2_MAX
-}
-
-/** In a thread of the pool; an abort is seen before and after. */
-async function derive(
-  passphrase: string,
-  { salt, costLog2 }: { readonly salt: Uint8Array; readonly costLog2: number },
-  { signal }: AbortOptions,
-): Promise<Buffer> {
-  const typed = Buffer.from(passphrase.normalize('NFKC'))
-  if (typed.length < 1 || typed.length > PASSPHRASE_BYTES_MAX) {
-    const what = `1..${PASSPHRASE_BYTES_MAX} bytes (got ${typed.length})`
-    throw new RangeError(`passphrase: must have ${what}`)
-  }
-  signal?.throwIfAborted()
-  const cost = 2 ** costLog2
-  // Node's bound is 32 MiB if it is not told otherwise.
-  const maxmem = 2 * 128 * cost * BLOCK_SIZE
-  try {
-    return await new Promise<Buffer>((resolve, reject) => {
-      const parameters = { cost, blockSize: BLOCK_SIZE, parallelization: 1, maxmem }
-      scrypt(typed, salt, KEY_BYTES, parameters, (error, key) => {
-        if (error !== null) reject(error)
-        else resolve(key)
-      })
-    })
-  } finally {
-    typed.fill(0)
-    signal?.throwIfAborted()
-  }
 }

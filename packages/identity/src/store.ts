@@ -4,6 +4,17 @@ import type { AbortOptions } from '@mycelium/interface'
 export type RecordName =
   'node-key' | 'network-key' | 'genesis' | 'certificate' | 'isolation-keys' | 'tokens' | 'peers'
 
+/** All of them. */
+export const RECORD_NAMES: readonly RecordName[] = [
+  'node-key',
+  'network-key',
+  'genesis',
+  'certificate',
+  'isolation-keys',
+  'tokens',
+  'peers',
+]
+
 /** Bound on one record. */
 export const RECORD_BYTES_MAX: number = 2 ** 20
 /** Bound on one envelope of a fact. */

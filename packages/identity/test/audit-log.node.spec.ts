@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import {
+  appendFileSync,
   chmodSync,
   cpSync,
   existsSync,
@@ -201,6 +202,15 @@ describe('after kill -9', () => {
     }
   })
 
+  test('a long tail of zeroes, as a file system may leave it, is cut off', async () => {
+    await write(1)
+    const name = segments()[0] ?? ''
+    appendFileSync(file(name), new Uint8Array(5000))
+    assert.notEqual(kindOf(await verify()), 'ok')
+    await write(1)
+    assert.equal(kindOf(await verify()), 'ok')
+  })
+
   test('a torn entry is cut off at every length, and an entry says so', async () => {
     const log = await createAuditLog(deps, { folder })
     log.append({ event: 'first' })
@@ -260,6 +270,32 @@ describe('what was signed and is damaged', () => {
     await refused()
     await write(0)
     assert.equal(kindOf(await verify()), 'ok')
+  })
+
+  test('is refused in entries without a signature too, if others follow', async () => {
+    const log = await createAuditLog(deps, { folder })
+    const name = segments()[0] ?? ''
+    const { size } = statSync(file(name))
+    for (let i = 0; i < 3; i++) {
+      log.append({ event: 'happened' })
+      await log.flush()
+    }
+    const state = join(parent.path, 'state')
+    cpSync(folder, state, { recursive: true })
+    await log.stop()
+    rmSync(folder, { recursive: true })
+    cpSync(state, folder, { recursive: true })
+    chmodSync(folder, 0o700)
+    rmSync(file('lock'))
+    const whole = readFileSync(file(name))
+    const third = size + (2 * (whole.length - size)) / 3
+    for (let offset = size; offset < third; offset += 5) {
+      const changed = Buffer.from(whole)
+      changed[offset] = (changed[offset] ?? 0) ^ 1
+      writeFileSync(file(name), changed)
+      await rejectsWith('ERR_IDENTITY_AUDIT_DAMAGED', () => createAuditLog(deps, { folder }))
+      assert.deepEqual(readFileSync(file(name)), changed)
+    }
   })
 
   test('shows its file and byte', async () => {
@@ -343,6 +379,7 @@ describe('a full disk', () => {
         'done',
         'ERR_IDENTITY_WRITE doubt false',
         'failing true, lost true, bounded true',
+        'verified meanwhile true',
         'done',
         'done',
         'all told true, lost told true',

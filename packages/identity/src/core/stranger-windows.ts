@@ -1,9 +1,9 @@
 /**
  * Counts what strangers cause, so that none of them can fill the audit log, or push out of it what
  * members did. Of one event, reason and address there is one entry at once, and then one each 10 s
- * with the count of all since, until it is quiet. All addresses together get {@link STRANGER_BURST} entries
- * at once and {@link STRANGER_REFILL} each 10 s; what is above is counted by reason, in one entry each 10 s.
- * Under an endless flood that is at most 9 MB a day.
+ * with the count of all since, until it is quiet. All addresses together get
+ * {@link STRANGER_BURST} entries at once and {@link STRANGER_REFILL} each 10 s; what is above is
+ * counted by reason, in one entry each 10 s. Under an endless flood that is at most 9 MB a day.
  */
 import type { MonotonicMs } from '@mycelium/interface'
 import { AUDIT_DETAILS_MAX } from './audit-codec.ts'

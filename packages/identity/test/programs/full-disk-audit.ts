@@ -31,6 +31,8 @@ for (let i = 0; i < all; i++) log.append({ event: 'during', reason: 'x'.repeat(1
 say(await outcome(log.flush()))
 const { lost, waiting, isFailing } = log.metrics
 say(`failing ${isFailing}, lost ${lost > 0}, bounded ${waiting < AUDIT_WAITING_MAX + 10}`)
+const meanwhile = await verifyAudit(folder, { publicKey: signer.publicKey })
+say(`verified meanwhile ${meanwhile.ok}`)
 rmSync(filler)
 log.append({ event: 'after' })
 say(await outcome(log.flush()))
