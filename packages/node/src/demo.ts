@@ -45,7 +45,7 @@ export async function runDemo(options: DemoOptions, context: CommandContext): Pr
 const COPIES = 3
 
 /** MiB that the guest's kernel and its file system need beside the load. */
-const GUEST_OVERHEAD_MIB = 64
+export const GUEST_OVERHEAD_MIB = 64
 
 const PAGES_PER_MIB = 256
 

@@ -1,6 +1,12 @@
 import { readFileSync } from 'node:fs'
 import { expect, it } from 'vitest'
 import { run } from '../src/cli.ts'
+import { PARENT_POLL_MS } from '../src/constants.ts'
+import { GUEST_OVERHEAD_MIB } from '../src/demo.ts'
+import { STOP_MS_MAX } from '../src/demo/child.ts'
+import { PATIENCE_MS } from '../src/demo/demo.ts'
+import { WAITING_BYTES_MAX } from '../src/demo/event-log.ts'
+import { SWEPT_MAX } from '../src/demo/folder.ts'
 import * as errors from '../src/errors.ts'
 
 const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8')
@@ -52,4 +58,31 @@ it('the README has the options of the demo, with their defaults', async () => {
     ([, option, text = '']) => ({ option, byDefault: text.replaceAll('`', '').trim() }),
   )
   expect(rows).toEqual(told)
+})
+
+it('the limits in the README are the constants', () => {
+  const [, chapter = ''] = readme.split('\n## Limits\n')
+  const [table = ''] = chapter.split('\n## ')
+  const rows = [...table.matchAll(/^\| (.+) \| (.+) \|$/gm)].slice(2).map(([, ...row]) => row)
+  expect(rows).toEqual([
+    ['any one wait of the demo', `${PATIENCE_MS / 60_000} minutes`],
+    [
+      'events that wait for a slow `--log`',
+      `${WAITING_BYTES_MAX / 2 ** 20} MiB; ` +
+        'what comes on top is dropped and counted in its last line',
+    ],
+    ['folders of killed demos that one demo removes', `${SWEPT_MAX}`],
+    ['time for a child process to end in order', `${STOP_MS_MAX / 1000} s, then it is killed`],
+    ['how long an orphan may live', `${PARENT_POLL_MS} ms`],
+  ])
+})
+
+it('the README says how much memory a guest needs', async () => {
+  let help = ''
+  const write = (text: string): void => void (help += text)
+  await run(['demo', '--help'], { stdout: { write }, stderr: { write } })
+  const least = /--memory <MiB> +the guest's memory, (\d+) or more/.exec(help)?.[1]
+  expect(readme).toContain(
+    `at least ${least} and ${GUEST_OVERHEAD_MIB} more than the working set |`,
+  )
 })

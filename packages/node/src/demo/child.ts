@@ -10,7 +10,7 @@ export interface Program {
 }
 
 /** How long a child may take to end in order, in milliseconds; then it is killed. */
-const STOP_MS_MAX = 5_000
+export const STOP_MS_MAX = 5_000
 
 /** A child process of this program, in one of the internal roles, and all that it said so far. */
 export class Child<Command extends object, Event extends { readonly type: string }> {

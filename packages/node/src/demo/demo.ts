@@ -25,7 +25,7 @@ const TICK_MS = 20
 const HASHED_EPOCHS_MIN = 2
 
 /** How long anything may take that the demo waits for; a slow machine boots in a minute. */
-const PATIENCE_MS = 120_000
+export const PATIENCE_MS = 120_000
 
 /** Milliseconds after the grant for which the dead copy is watched. */
 const WATCH_MS = 250

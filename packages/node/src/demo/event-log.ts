@@ -2,7 +2,7 @@ import { createWriteStream, type WriteStream } from 'node:fs'
 import type { HostEvent } from '../internal/host-protocol.ts'
 
 /** Bytes that may wait for a slow disk; what comes on top is dropped and counted. */
-const WAITING_BYTES_MAX = 4 * 1024 * 1024
+export const WAITING_BYTES_MAX = 4 * 1024 * 1024
 
 /** Everything that the hosts tell, a line of JSON each. The demo goes on without it. */
 export class EventLog {
