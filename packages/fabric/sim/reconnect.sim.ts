@@ -79,7 +79,7 @@ function scheduleFaults(
     const lastsMs = random.below(40_000)
     const node = nodes[random.below(nodes.length)]
     assert.ok(node !== undefined)
-    if (random.below(3) === 0) {
+    if (random.below(2) === 0) {
       const side = random.below(2 ** nodes.length)
       const group = (bit: number): NodeId[] =>
         nodes.filter((_, index) => ((side >> index) & 1) === bit).map((one) => one.name)

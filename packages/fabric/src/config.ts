@@ -82,6 +82,9 @@ export interface FabricConfig {
 
 /** @throws {RangeError} a value out of bounds. @throws {TypeError} an address that is none */
 export function resolveConfig(init: FabricInit): FabricConfig {
+  if (init.privateKey.type !== 'Ed25519') {
+    throw new TypeError(`privateKey must be Ed25519, got ${init.privateKey.type}`)
+  }
   const nodeType = init.nodeType ?? 'sclerotium-dedicated'
   const preset = NODE_PRESETS[nodeType]
   const heartbeatMs = init.heartbeatMs ?? preset.heartbeatMs

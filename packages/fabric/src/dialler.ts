@@ -1,4 +1,5 @@
 import type { Clock, Logger, NodeId, Random } from '@mycelium/interface'
+import { PEERS_MAX } from './constants.ts'
 import {
   createReconnect,
   type Reconnect,
@@ -6,6 +7,9 @@ import {
   type ReconnectEffect,
   type ReconnectInput,
 } from './core/reconnect.ts'
+
+/** What is told before the start: every known peer, learned and forgotten again. */
+const EARLY_MAX: number = 2 * PEERS_MAX
 
 export interface DiallerDeps {
   readonly clock: Clock
@@ -47,7 +51,7 @@ export class Dialler {
 
   /** Before the start, kept until then. */
   step(input: ReconnectInput): void {
-    if (this.#state === 'new') this.#early.push(input)
+    if (this.#state === 'new' && this.#early.length < EARLY_MAX) this.#early.push(input)
     if (this.#state !== 'running') return
     const now = this.#deps.clock.now()
     for (const effect of this.#core.step(input, now)) this.#carryOut(effect)

@@ -1,4 +1,5 @@
 import { networkInterfaces } from 'node:os'
+import { generateKeyPair } from '@libp2p/crypto/keys'
 import type { Connection } from '@libp2p/interface'
 import { multiaddr } from '@multiformats/multiaddr'
 import type { NodeId } from '@mycelium/interface'
@@ -136,6 +137,19 @@ describe('the gate', () => {
     await meshed([a, b])
   })
 
+  it('no message of a peer is heard once it was dropped, not even of the same chunk', async () => {
+    const [a, b] = await pair()
+    const [toA, toB] = [a.transport('test'), b.transport('test')]
+    const heard: string[] = []
+    toA.addEventListener('message', ({ detail }) => {
+      heard.push(text(detail.message))
+      a.drop(detail.from, 'revoked')
+    })
+    for (let number = 0; number < 10; number++) toB.send(a.nodeId, bytes(`message ${number}`))
+    await whenever([b], () => !isUp(b, a.nodeId))
+    expect(heard).toEqual(['message 0'])
+  })
+
   it('drop in the middle of an event of the same peer', async () => {
     const [a, b] = [await start(), await start()]
     const log: string[] = []
@@ -196,6 +210,7 @@ describe('life', () => {
   it('what is wrong in its settings is told at once', async () => {
     const privateKey = await newKey()
     const wrong: readonly (readonly [RegExp, Partial<FabricInit>])[] = [
+      [/^privateKey must be Ed25519/, { privateKey: await generateKeyPair('secp256k1') }],
       [/^heartbeatMs/, { heartbeatMs: 99 }],
       [/^pingTimeoutMs/, { pingTimeoutMs: 1.5 }],
       [/^dialDelayMsMax/, { dialDelayMsMax: 249 }],
