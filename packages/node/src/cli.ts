@@ -1,17 +1,37 @@
-import { readFileSync } from 'node:fs'
 import { setImmediate } from 'node:timers/promises'
 import { Command, CommanderError, Option } from 'commander'
 import { stringify } from 'yaml'
+import { addAudit } from './commands/audit.ts'
+import { addCompletion } from './commands/completion.ts'
+import { addConfig } from './commands/config.ts'
 import { addDemo } from './commands/demo.ts'
 import { addDoctor } from './commands/doctor.ts'
+import { addInstall } from './commands/install.ts'
 import { addInternal } from './commands/internal.ts'
+import { addMembership } from './commands/membership.ts'
+import { addStatus } from './commands/status.ts'
+import { addToken } from './commands/token.ts'
+import { addUp } from './commands/up.ts'
 import { EXIT_FAILED, EXIT_OK, EXIT_SIGNAL_BASE } from './constants.ts'
-import type { Action, AddCommand, CommandContext, OutputFormat, Streams } from './context.ts'
+import type { Act, Action, AddCommand, CommandContext, OutputFormat, Streams } from './context.ts'
 import { EndedError, UsageError, type EndCause } from './errors.ts'
 import { codeOf, exitCodeOf } from './exit-codes.ts'
 import { untilEnd } from './lifetime.ts'
+import { version } from './version.ts'
 
-const COMMANDS: readonly AddCommand[] = [addDemo, addDoctor, addInternal]
+const COMMANDS: readonly AddCommand[] = [
+  addMembership,
+  addToken,
+  addUp,
+  addStatus,
+  addAudit,
+  addConfig,
+  addDoctor,
+  addDemo,
+  addInstall,
+  addCompletion,
+  addInternal,
+]
 
 /** As a shell reports what a signal ended; a reader that left sends SIGPIPE to most programs. */
 const EXIT_CODES_ENDED: Readonly<Record<EndCause, number>> = {
@@ -37,9 +57,11 @@ interface GlobalOptions {
 export async function run(args: readonly string[], streams: Streams): Promise<number> {
   const program = createProgram(streams)
   let exitCode = EXIT_OK
-  const act =
+  const act: Act =
     <Options>(action: Action<Options>) =>
-    async (options: Options): Promise<void> => {
+    async (...given: readonly unknown[]) => {
+      // Commander gives arguments, then options, then the command.
+      const options = given.at(-2) as Options
       exitCode = await action(options, createContext(program, streams))
     }
   for (const add of COMMANDS) add(program, act)
@@ -142,10 +164,4 @@ function trace(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
   const cause = error.cause === undefined ? '' : `\ncaused by: ${trace(error.cause)}`
   return `${error.stack ?? error.message}${cause}`
-}
-
-/** The manifest lies one step up from src/ and from dist/. */
-function version(): string {
-  const manifest = readFileSync(new URL('../package.json', import.meta.url), 'utf8')
-  return (JSON.parse(manifest) as { readonly version: string }).version
 }

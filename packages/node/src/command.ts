@@ -19,7 +19,14 @@ export interface CommandSpec {
   readonly output: z.ZodType
 }
 
-const NODE_TYPES = ['sclerotium-dedicated', 'sclerotium-dynamic', 'rhizomorph', 'hypha'] as const
+/** Kinds of nodes. */
+export const NODE_TYPES = [
+  'sclerotium-dedicated',
+  'sclerotium-dynamic',
+  'rhizomorph',
+  'hypha',
+] as const
+export type NodeTypeName = (typeof NODE_TYPES)[number]
 
 const nodeId = z.string().regex(/^12D3KooW[1-9A-HJ-NP-Za-km-z]{44}$/, 'is no node id')
 const name = z.string().min(1).max(64)
@@ -31,15 +38,15 @@ const unixSeconds = z.int().min(0)
 /** What one node knows of a member. */
 const member = z.object({
   node: nodeId,
-  nodeType: z.enum(NODE_TYPES),
-  roles: names,
+  /** Unknown until it was connected once in the life of this daemon. */
+  nodeType: z.enum(NODE_TYPES).optional(),
+  roles: names.optional(),
   isSelf: z.boolean(),
   isAuthority: z.boolean(),
   /** `degraded`: its certificate has expired, the connection goes on. */
-  state: z.enum(['connected', 'degraded', 'away', 'revoked']),
+  state: z.enum(['connected', 'degraded', 'away']),
   rttMs: z.number().optional(),
   addresses: z.array(z.string()),
-  certificateUntil: unixSeconds.optional(),
   message: z.string(),
 })
 
@@ -69,12 +76,15 @@ const token = z.object({
 
 const auditEntry = z.object({
   number: z.int(),
-  at: unixSeconds,
+  /** Milliseconds since 1970. */
+  at: z.int().min(0),
   event: z.string(),
   node: z.string().optional(),
   address: z.string().optional(),
   reason: z.string().optional(),
   detail: z.record(z.string(), z.union([z.string(), z.number()])).optional(),
+  /** How many events it stands for. */
+  count: z.int().optional(),
 })
 
 const identity = z.object({
@@ -107,7 +117,6 @@ export const COMMANDS = {
     authority: 'admin',
     where: 'either',
     input: z.object({
-      /** At most a year. */
       ttlSeconds: z.int().min(1).max(31_536_000).default(3_600),
       nodeType: z.enum(NODE_TYPES).default('sclerotium-dedicated'),
       roles: names.default([]),
@@ -172,11 +181,11 @@ export const COMMANDS = {
     output: identity,
   },
   'identity.rotate': {
-    summary: 'Gives this node, or the network, a new key.',
+    summary: 'Gives this node a new certificate, or the network a new key.',
     authority: 'admin',
     where: 'daemon',
     input: z.object({
-      what: z.enum(['node-key', 'network-key', 'isolation-key']).default('node-key'),
+      what: z.enum(['certificate', 'network-key', 'isolation-key']).default('certificate'),
     }),
     output: identity,
   },
@@ -209,9 +218,6 @@ export const COMMANDS = {
     input: nothing,
     output: z.object({
       ok: z.boolean(),
-      entries: z.int(),
-      /** Number of the first entry that is not as it was. */
-      firstBad: z.int().optional(),
       message: z.string(),
     }),
   },

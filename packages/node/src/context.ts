@@ -29,8 +29,10 @@ export interface CommandContext {
 /** Carries a command out. Resolves to its exit code; rejects with what one line can say. */
 export type Action<Options> = (options: Options, context: CommandContext) => Promise<number>
 
-/** Adds a command to `program`. `act` makes its action out of what the command does. */
-export type AddCommand = (
-  program: Command,
-  act: <Options>(action: Action<Options>) => (options: Options) => Promise<void>,
-) => void
+/** Makes what commander calls out of what a command does with its options. */
+export type Act = <Options>(
+  action: Action<Options>,
+) => (...given: readonly unknown[]) => Promise<void>
+
+/** Adds a command to `program`. */
+export type AddCommand = (program: Command, act: Act) => void

@@ -1,6 +1,7 @@
-import { InvalidArgumentError, Option } from 'commander'
+import { Option } from 'commander'
 import type { AddCommand } from '../context.ts'
 import { runDemo } from '../demo.ts'
+import { integer } from './integer.ts'
 
 /** Adds `mycelium demo`. */
 export const addDemo: AddCommand = (program, act) => {
@@ -37,13 +38,4 @@ export const addDemo: AddCommand = (program, act) => {
         .default('none'),
     )
     .action(act(runDemo))
-}
-
-/** A parser of whole numbers. */
-function integer(min: number, max: number = 2 ** 32 - 1): (text: string) => number {
-  return (text) => {
-    const value = Number(text)
-    if (/^\d+$/.test(text) && value >= min && value <= max) return value
-    throw new InvalidArgumentError(`It must be a whole number from ${min} to ${max}.`)
-  }
 }
