@@ -9,7 +9,7 @@ import {
 } from '../src/core/reconnect.ts'
 import type { ToyEnd, ToyNet } from './toy-net.ts'
 
-export const RECONNECT = {
+const RECONNECT = {
   peersMax: 64,
   discoveredMax: 8,
   addressesMax: 4,

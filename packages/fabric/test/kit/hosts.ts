@@ -9,7 +9,7 @@ import {
   type FabricInit,
 } from '../../src/index.ts'
 
-export const LOOPBACK = ['/ip4/127.0.0.1/tcp/0']
+const LOOPBACK = ['/ip4/127.0.0.1/tcp/0']
 
 /** The system's time, which can be moved on for what was scheduled on it. */
 export class ElasticClock implements Clock {
