@@ -83,6 +83,10 @@ export const FACTS_HELD_MAX = 1_024
 /** Facts that add or remove authorities. They are evaluated together. */
 export const AUTHORITY_FACTS_MAX = 1_024
 
+/** Removals of authorities that cut each other off and are weighed against each other: each costs
+ * an evaluation of all facts about authorities for each of the others. */
+export const CIRCLES_MAX = 16
+
 /** Facts of one issuer: half of all, so that no single one can fill the memory of the others. */
 export const FACTS_PER_ISSUER_MAX: number = FACTS_MAX / 2
 
@@ -90,7 +94,7 @@ export const FACTS_PER_ISSUER_MAX: number = FACTS_MAX / 2
  * and the same fact co-signed by different authorities. */
 export const FACT_VARIANTS_MAX = 32
 
-/** Entries of a vector: for each issuer, each gap in its numbers, and facts told exactly. 100 KiB. */
+/** Entries of a vector: for issuers, gaps in their numbers, and facts told exactly. 100 KiB. */
 export const VECTOR_ENTRIES_MAX = 1_024
 
 /** Facts that do not expire up to which a vector tells each of them. More: members find out in more

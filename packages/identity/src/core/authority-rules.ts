@@ -10,21 +10,24 @@
  * - Two different facts of one issuer under one number: an `authority-added` among them does not
  *   count, an `authority-removed` does. Facts that expire do not take part in that.
  * - Removals may cut each other off: two authorities remove each other. Then those count that count
- *   without that. Of the others the most senior issuer's is tried first: it counts if it still can
- *   with everything that it forbids, and if those tried before it still can; and so on. Genesis
- *   nodes are senior to others, then lower keys to higher ones. A removal that takes away what
- *   makes its own issuer an authority never counts.
+ *   without that. Of the others, one that takes away what makes its own issuer an authority does
+ *   not count; then the most senior issuer's does, then again those do not count that take away
+ *   what made that one count, and so on. Genesis nodes are senior to others, then lower keys to
+ *   higher ones. If there are more than 16 in such circles, only the 16 most senior are considered.
  *
  * "Counts unless something that counts forbids it" is a logic program with negation; what is
  * computed is its well-founded model, by the alternating fixpoint (Van Gelder, Ross, Schlipf: "The
  * Well-Founded Semantics for General Logic Programs", Journal of the ACM 38(3), 1991).
  */
+import { CIRCLES_MAX } from '../constants.ts'
 import { textOf } from '../wire.ts'
 import { isCoSigned } from './facts.ts'
 import type { Fact, UnixSeconds } from './model.ts'
 
 /** A fact whose signatures are valid. Keys are in hex. */
 export interface SignedFact {
+  /** SHA-256 of its envelope in hex. */
+  readonly id: string
   readonly fact: Fact
   readonly issuer: string
   readonly signers: readonly string[]
@@ -43,7 +46,7 @@ export interface Authorities<T extends SignedFact> {
   readonly all: ReadonlySet<string>
   /** The lowest number from which its facts do not count any more is `lastNumber` + 1. */
   readonly removed: ReadonlyMap<string, Removal>
-  /** Of the facts given, those that count, or would but for an equivocation: evidence is kept. */
+  /** Of the facts given, those that count or are evidence of a dispute. */
   readonly counting: ReadonlySet<T>
   /** Whoever could be an authority if nothing were forbidden: facts of others need no thought. */
   readonly candidates: ReadonlySet<string>
@@ -77,22 +80,35 @@ export function evaluateAuthorities<T extends SignedFact>(
   const choice = { tried: new Set<T>(), barred: new Set<T>() }
   for (;;) {
     const { most, least } = wellFounded(program, choice)
-    const isSupported = [...choice.tried].every((fact) => most.facts.has(fact))
-    const latest = [...choice.tried].at(-1)
-    if (latest !== undefined && !isSupported) {
-      choice.tried.delete(latest)
-      choice.barred.add(latest)
-      continue
-    }
-    const [senior] = [...most.facts]
+    const undecided = [...most.facts]
       .filter((fact) => isRemoval(fact) && !least.facts.has(fact) && !choice.tried.has(fact))
       .toSorted((one, other) => program.compareSeniority(one, other))
+    const [senior] = undecided
     if (senior === undefined) {
       const removed = removalsOf([...least.facts, ...choice.tried])
-      return { all: least.authorities, removed, counting: most.facts, candidates }
+      const evidence = program.evidenceFor(least, removed)
+      const counting = new Set([...least.facts, ...evidence])
+      return { all: least.authorities, removed, counting, candidates }
     }
-    choice.tried.add(senior)
+    const absurd = [
+      ...undecided.slice(CIRCLES_MAX),
+      ...undecided.slice(0, CIRCLES_MAX).filter((fact) => !isTenable(program, choice, fact)),
+    ]
+    // Some of the rest may not be in doubt without these.
+    if (absurd.length > 0) for (const fact of absurd) choice.barred.add(fact)
+    else choice.tried.add(senior)
   }
+}
+
+/** Whether a removal, and those tried before it, still can count with all that it forbids. */
+function isTenable<T extends SignedFact>(
+  program: Program<T>,
+  { tried, barred }: Choice<T>,
+  fact: T,
+): boolean {
+  const all = new Set([...tried, fact])
+  const { most } = wellFounded(program, { tried: all, barred })
+  return [...all].every((one) => most.facts.has(one))
 }
 
 interface Choice<T> {
@@ -159,6 +175,8 @@ class Program<T extends SignedFact> {
   readonly #init: AuthorityInit
   readonly #genesisNodes: ReadonlySet<string>
   readonly #bySigner = new Map<string, T[]>()
+  /** Slots in which an issuer said different things, whether or not enough others signed them. */
+  readonly #disputed = new Map<string, T[]>()
 
   constructor(facts: readonly T[], init: AuthorityInit) {
     this.#init = init
@@ -170,6 +188,8 @@ class Program<T extends SignedFact> {
         else signed.push(fact)
       }
     }
+    for (const slot of conflictsOf(facts)) this.#disputed.set(slot, [])
+    for (const fact of facts) this.#disputed.get(slotOf(fact))?.push(fact)
   }
 
   /**
@@ -178,7 +198,6 @@ class Program<T extends SignedFact> {
    */
   derive(assumed: ReadonlySet<T>, { tried, barred }: Choice<T>): Derived<T> {
     const removals = removalsOf([...assumed, ...tried])
-    const conflicts = conflictsOf(assumed)
     const authorities = new Set(this.#genesisNodes)
     const facts = new Set<T>()
     const fresh = [...this.#genesisNodes]
@@ -188,7 +207,7 @@ class Program<T extends SignedFact> {
         if (!this.#counts(signed, authorities, removals)) continue
         facts.add(signed)
         const { statement } = signed.fact
-        if (statement.kind !== 'authority-added' || conflicts.has(slotOf(signed))) continue
+        if (statement.kind !== 'authority-added' || this.#disputed.has(slotOf(signed))) continue
         const node = hexOf(statement.node)
         if (authorities.has(node)) continue
         authorities.add(node)
@@ -210,6 +229,23 @@ class Program<T extends SignedFact> {
       (signer) => signer === issuer || fact.at <= (removals.get(signer)?.at ?? Infinity),
     )
     return counted.length >= this.#init.threshold
+  }
+
+  /** Where something that an authority said counts, one envelope of all else that it said there. */
+  evidenceFor({ authorities, facts }: Derived<T>, removed: ReadonlyMap<string, Removal>): T[] {
+    return [...this.#disputed.values()].flatMap((disputed) => {
+      if (!disputed.some((signed) => facts.has(signed))) return []
+      const byHash = new Map<string, T>()
+      for (const signed of disputed.toSorted((one, other) => compareTexts(one.id, other.id))) {
+        const last = removed.get(signed.issuer)?.lastNumber ?? Infinity
+        if (!authorities.has(signed.issuer) || signed.fact.number > last) return []
+        const known = byHash.get(signed.hash)
+        if (known === undefined || (facts.has(signed) && !facts.has(known))) {
+          byHash.set(signed.hash, signed)
+        }
+      }
+      return [...byHash.values()]
+    })
   }
 
   compareSeniority(one: T, other: T): number {

@@ -8,8 +8,6 @@ import { decodeKeyRotation, type SignedRotation } from './key-chain.ts'
 import type { Crypto, DocumentKind, Envelope, NetworkId } from './model.ts'
 
 export interface FactRecord extends SignedFact {
-  /** SHA-256 of the envelope in hex. */
-  readonly id: string
   readonly envelope: Uint8Array
   /** Of a `key-rotated`. */
   readonly rotation?: SignedRotation

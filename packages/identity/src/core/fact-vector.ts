@@ -3,21 +3,25 @@
  * the map are `<issuer in hex>` for a run from 1 on, `<issuer>+<first>` for a later one, both with
  * the last number as value. Gaps are ordinary: facts expire.
  *
- * An issuer that says different things under one number would not be found out by numbers. So there
- * are two digests of its facts that do not expire: `<issuer>#` of their numbers, `<issuer>=` of
- * their envelopes. If two members agree on the former and not on the latter, they exchange all.
+ * An issuer that says different things under one number would not be found out by runs. So facts
+ * that do not expire are told more exactly: `<issuer>=<number>` with a digest of the envelopes
+ * under that number. Where these would be more than 256, each issuer has two digests instead:
+ * `<issuer>#` of its numbers, `<issuer>=` of its envelopes. If two members agree on the former and
+ * not on the latter, they exchange them all.
  */
-import { VECTOR_ENTRIES_MAX } from '../constants.ts'
+import { VECTOR_ENTRIES_MAX, VECTOR_EXACT_MAX } from '../constants.ts'
 import { isLasting } from './authority-rules.ts'
 import type { FactRecord } from './fact-record.ts'
 
 export type FactVector = ReadonlyMap<string, number>
 
 /** The vector of some facts. Beyond 1,024 entries issuers are left out, and sent again. */
-export function vectorOf(records: Iterable<FactRecord>): FactVector {
+export function vectorOf(records: readonly FactRecord[]): FactVector {
+  const isExact = records.filter(isLasting).length <= VECTOR_EXACT_MAX
   const vector = new Map<string, number>()
   for (const [issuer, ofIssuer] of byIssuer(records)) {
-    const entries = entriesOf(issuer, ofIssuer)
+    const digests = isExact ? exactDigests(ofIssuer) : summaryOf(issuer, ofIssuer)
+    const entries = [...runsIn(issuer, ofIssuer), ...digests]
     if (vector.size + entries.length > VECTOR_ENTRIES_MAX) break
     for (const [key, value] of entries) vector.set(key, value)
   }
@@ -36,12 +40,17 @@ export function missingFrom(
   bytesMax: number,
 ): readonly Uint8Array[] {
   const runs = runsOf(vector)
-  const disputed = new Set<string>()
+  const differing = new Set<string>()
   for (const [issuer, ofIssuer] of byIssuer(records)) {
-    const { numbers, envelopes } = digestsOf(ofIssuer)
-    const isDisputed =
-      vector.get(`${issuer}#`) === numbers && vector.get(`${issuer}=`) !== envelopes
-    if (isDisputed) disputed.add(issuer)
+    const summary = summaryOf(issuer, ofIssuer)
+    const [[numbers, ownNumbers], [envelopes, ownEnvelopes]] = summary
+    if (!vector.has(numbers)) {
+      for (const [key, digest] of exactDigests(ofIssuer)) {
+        if (vector.get(key) !== digest) differing.add(key)
+      }
+    } else if (vector.get(numbers) === ownNumbers && vector.get(envelopes) !== ownEnvelopes) {
+      differing.add(envelopes)
+    }
   }
   const missing: Uint8Array[] = []
   let bytes = 0
@@ -50,7 +59,8 @@ export function missingFrom(
     const isThere = (runs.get(issuer) ?? []).some(
       ([first, last]) => first <= fact.number && fact.number <= last,
     )
-    if (isThere && !(disputed.has(issuer) && isLasting(record))) continue
+    const isDiffering = differing.has(exactKey(record)) || differing.has(`${issuer}=`)
+    if (isThere && !(isLasting(record) && isDiffering)) continue
     bytes += envelope.byteLength
     if (bytes > bytesMax) break
     missing.push(envelope)
@@ -82,11 +92,10 @@ function byIssuer(records: Iterable<FactRecord>): ReadonlyMap<string, readonly F
   return issuers
 }
 
-function entriesOf(
-  issuer: string,
-  records: readonly FactRecord[],
-): readonly (readonly [key: string, value: number])[] {
-  const entries: [string, number][] = []
+type Entry = readonly [key: string, value: number]
+
+function runsIn(issuer: string, records: readonly FactRecord[]): readonly Entry[] {
+  const entries: Entry[] = []
   const numbers = records.map(({ fact }) => fact.number).toSorted((one, other) => one - other)
   let first = numbers[0] ?? 1
   numbers.forEach((number, index) => {
@@ -95,23 +104,35 @@ function entriesOf(
     entries.push([first === 1 ? issuer : `${issuer}+${first}`, number])
     first = next ?? 1
   })
-  const digests = digestsOf(records)
-  entries.push([`${issuer}#`, digests.numbers], [`${issuer}=`, digests.envelopes])
   return entries
 }
 
-/** 48 bits each, independent of the order. A second envelope under a number changes only one. */
-function digestsOf(records: readonly FactRecord[]): {
-  readonly numbers: number
-  readonly envelopes: number
-} {
+const exactKey = ({ issuer, fact }: FactRecord): string => `${issuer}=${fact.number}`
+
+/** Sums of 48 bits do not depend on an order. */
+const add = (total: number, value: number): number => (total + value) % 2 ** 48
+const digestOf = ({ id }: FactRecord): number => parseInt(id.slice(0, 12), 16)
+
+function exactDigests(records: readonly FactRecord[]): readonly Entry[] {
+  const digests = new Map<string, number>()
+  for (const record of records.filter(isLasting)) {
+    const key = exactKey(record)
+    digests.set(key, add(digests.get(key) ?? 0, digestOf(record)))
+  }
+  return [...digests]
+}
+
+/** A second envelope under a number changes only the latter. */
+function summaryOf(
+  issuer: string,
+  records: readonly FactRecord[],
+): readonly [numbers: Entry, envelopes: Entry] {
   const lasting = records.filter(isLasting)
   const numbers = new Set(lasting.map(({ fact }) => fact.number))
-  const sum = (total: number, value: number): number => (total + value) % 2 ** 48
-  return {
-    numbers: [...numbers].map(spread).reduce(sum, 0),
-    envelopes: lasting.map(({ id }) => parseInt(id.slice(0, 12), 16)).reduce(sum, 0),
-  }
+  return [
+    [`${issuer}#`, [...numbers].map(spread).reduce(add, 0)],
+    [`${issuer}=`, lasting.map(digestOf).reduce(add, 0)],
+  ]
 }
 
 /** Makes sums of different sets of numbers differ. Not against attacks: who signs facts can send

@@ -224,7 +224,7 @@ class FactNetworkState implements NetworkState {
   }
 
   vector(): ReadonlyMap<string, number> {
-    return vectorOf(this.#counting.values())
+    return vectorOf([...this.#counting.values()])
   }
 
   missing(vector: ReadonlyMap<string, number>, bytesMax: number): readonly Uint8Array[] {
@@ -284,10 +284,12 @@ class FactNetworkState implements NetworkState {
   /** Finds out what a fact that was just held changes. Returns the facts that now count. */
   #settle(record: FactRecord): readonly FactRecord[] {
     const { candidates } = this.#authorities
+    const slot = [...(this.#slots.get(slotOf(record)) ?? [])]
+    const isDisputed = slot.some(({ hash }) => hash !== record.hash)
     // Nothing that is known makes its signers authorities, so it cannot change anything.
-    if (!record.signers.every((key) => candidates.has(key))) return []
-    const slot = this.#slots.get(slotOf(record))
-    if (isCoSigned(record.fact.statement) || (slot?.size ?? 0) > 1) return this.#settleAll()
+    const signers = isDisputed ? [record.issuer] : record.signers
+    if (!signers.every((key) => candidates.has(key))) return []
+    if (isCoSigned(record.fact.statement) || isDisputed) return this.#settleAll()
     if (!this.#counts(record)) return []
     this.#count(record)
     this.#view.take(record, false)
