@@ -118,6 +118,22 @@ export class Authority {
     }
   }
 
+  /**
+   * A member under a new key: a certificate like its present one, and its place as an authority.
+   * The old certificate counts until it expires: that is the overlap.
+   */
+  async replaceNode(old: Certificate, newKey: Uint8Array): Promise<Uint8Array> {
+    const { state } = this.#member()
+    const { subject, nodeType, roles, capabilities } = old
+    const certificate = await this.certify({ subject: newKey, nodeType, roles, capabilities })
+    if (!state.authorities.some((key) => areEqual(key, subject))) return certificate
+    await this.state({ kind: 'authority-added', node: newKey })
+    const isSelf = areEqual(subject, this.#deps.records.signer.publicKey)
+    // What an authority says of its own end has to count itself.
+    await this.removeAuthority(subject, state.lastNumberOf(subject) + (isSelf ? 1 : 0))
+    return certificate
+  }
+
   removeAuthority(node: Uint8Array, lastNumber: number): Promise<void> {
     return this.state({ kind: 'authority-removed', node, lastNumber })
   }

@@ -1,5 +1,6 @@
-import type { JoinToken, RefusalReason } from './core/model.ts'
-import { JoinError } from './errors.ts'
+import type { JoinToken, NetworkId, RefusalReason, UnixSeconds } from './core/model.ts'
+import { decodeToken, isTokenExpired } from './core/token.ts'
+import { JoinError, MemberAlreadyError, TokenExpiredError, TokenForeignError } from './errors.ts'
 import type { JoinInit } from './membership.ts'
 
 /** A token that is being shown, and what was said to it. */
@@ -17,6 +18,26 @@ const JOIN_REASONS: Partial<Record<RefusalReason, string>> = {
   incompatible: 'the versions of the programs do not fit',
   revoked: 'this node was revoked',
   busy: 'nobody can be admitted at present: try again',
+}
+
+/**
+ * A token that this node may show.
+ *
+ * @param init - `network`: that this node is a member of
+ */
+export function readToken(
+  text: string,
+  { network, now }: { readonly network: NetworkId | undefined; readonly now: UnixSeconds },
+): JoinToken {
+  const token = decodeToken(text)
+  if (network !== undefined) {
+    if (network === token.network) throw new MemberAlreadyError(network)
+    throw new TokenForeignError(
+      `the token is of ${token.network}, this node is a member of ${network}`,
+    )
+  }
+  if (!isTokenExpired(token, now)) return token
+  throw new TokenExpiredError('the token has expired: ask for a new one')
 }
 
 /**

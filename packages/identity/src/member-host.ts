@@ -12,6 +12,7 @@ import type { Handshake, HandshakeInit, ProvenPeer } from './core/handshake.ts'
 import { createInitiator } from './core/handshake-initiator.ts'
 import { createResponder } from './core/handshake-responder.ts'
 import { nodeIdOf } from './core/ids.ts'
+import { nodeRotationBody } from './core/transcript.ts'
 import type { Certificate, Crypto, RefusalReason, TrustSource } from './core/model.ts'
 import type { ServiceMessage, ServiceRequest } from './core/service-messages.ts'
 import { createTries } from './core/tries.ts'
@@ -252,6 +253,8 @@ export class MemberHost implements HandshakeHost, ServiceHost {
         return this.#coSign(request, from)
       case 'ask-isolation-key':
         return this.#isolationKey(request.hash, from)
+      case 'rotate-node':
+        return this.#replace(request, from)
       case 'leave':
         return this.#letGo(from)
       case 'sync':
@@ -324,6 +327,25 @@ export class MemberHost implements HandshakeHost, ServiceHost {
       return { kind: 'denied', reason: 'unknown' }
     }
     return { kind: 'isolation-key', key }
+  }
+
+  async #replace(
+    { key, signature }: Extract<ServiceRequest, { kind: 'rotate-node' }>,
+    { node, peer }: Session,
+  ): Promise<ServiceMessage> {
+    const { serial, authority, crypto, audit } = this.#deps
+    if (!authority.isAuthority) return { kind: 'denied', reason: 'not-authority' }
+    const { network } = this.#member().state
+    const body = nodeRotationBody({ network, oldKey: peer.publicKey, newKey: key })
+    if (!crypto.verify(key, signedBytes('handshake', body), signature)) {
+      return { kind: 'denied', reason: 'no-possession' }
+    }
+    return serial.run(async () => {
+      if (this.#member().state.isNodeRevoked(key)) return { kind: 'denied', reason: 'revoked' }
+      const envelope = await authority.replaceNode(peer.certificate, key)
+      audit?.append({ event: 'node:rotated', node, detail: { to: nodeIdOf(key) } })
+      return { kind: 'certificate', envelope }
+    })
   }
 
   async #letGo({ node, peer }: Session): Promise<ServiceMessage> {

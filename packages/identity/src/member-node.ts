@@ -6,24 +6,27 @@ import { Authority } from './authority.ts'
 import { gatherSignatures } from './co-signing.ts'
 import { createConnectionEncrypter } from './connection-encrypter.ts'
 import type { EncrypterComponents } from './connection-encrypter.ts'
-import { COMPATIBILITY_VERSION, RENEWAL_RETRY_MS } from './constants.ts'
+import { COMPATIBILITY_VERSION, KEY_BYTES, RENEWAL_RETRY_MS } from './constants.ts'
 import { renewalDueAt, validityOf } from './core/certificate.ts'
+import { signedBytes } from './core/envelope.ts'
 import { nodeIdOf, publicKeyOf } from './core/ids.ts'
-import type { Crypto, KeyRotation, NetworkId, RevocationReason, TrustSource } from './core/model.ts'
+import type {
+  Crypto,
+  KeyRotation,
+  NetworkId,
+  RevocationReason,
+  Signer,
+  TrustSource,
+} from './core/model.ts'
 import type { NetworkState } from './core/network-state.ts'
-import { decodeToken, isTokenExpired } from './core/token.ts'
+import { nodeRotationBody } from './core/transcript.ts'
 import type { PeerAddresses } from './core/welcome.ts'
-import {
-  JoinError,
-  MemberAlreadyError,
-  NotMemberError,
-  ThresholdError,
-  TokenExpiredError,
-  TokenForeignError,
-} from './errors.ts'
+import { createSigner } from './crypto.ts'
+import { JoinError, MemberAlreadyError, NotMemberError, ThresholdError } from './errors.ts'
 import { Founding } from './founding.ts'
 import { unixSecondsOf } from './handshake-run.ts'
-import { dialIssuers } from './joining.ts'
+import { fetchIsolationKeys } from './isolation-keys.ts'
+import { dialIssuers, readToken } from './joining.ts'
 import type { Joining } from './joining.ts'
 import { describeSession, MemberHost } from './member-host.ts'
 import type {
@@ -240,17 +243,8 @@ export class MemberNode extends TypedEventEmitter<Events> implements Membership 
   }
 
   async join(text: string, { dial, signal }: JoinInit): Promise<NetworkId> {
-    const token = decodeToken(text)
-    const { member } = this.#records
-    if (member !== undefined && member.state.network !== token.network) {
-      throw new TokenForeignError(
-        `the token is of ${token.network}, this node is a member of ${member.state.network}`,
-      )
-    }
-    this.#checkNoMember()
-    if (isTokenExpired(token, unixSecondsOf(this.#deps.clock))) {
-      throw new TokenExpiredError('the token has expired: ask for a new one')
-    }
+    const network = this.#records.member?.state.network
+    const token = readToken(text, { network, now: unixSecondsOf(this.#deps.clock) })
     if (this.#host.joining !== undefined) throw new JoinError('another try is under way', undefined)
     const joining: Joining = { token }
     this.#host.joining = joining
@@ -274,6 +268,23 @@ export class MemberNode extends TypedEventEmitter<Events> implements Membership 
         ? this.#authority.revokeNode(publicKeyOf(target.node), reason)
         : this.#authority.revokeCertificate(target.serial, reason),
     )
+  }
+
+  async rotateNodeKey(): Promise<NodeId> {
+    const { own, state } = this.#member()
+    const seed = this.#deps.random.bytes(KEY_BYTES)
+    const next = createSigner(seed)
+    const envelope = await this.#certifyNext(next)
+    const now = unixSecondsOf(this.#deps.clock)
+    const verdict = envelope && state.checkCertificate(envelope, next.publicKey, now)
+    if (envelope === undefined || verdict === undefined || 'refused' in verdict) {
+      throw new ThresholdError(0, state.genesis.quorum.authorityThreshold)
+    }
+    await this.#serial.run(() => this.#records.replaceKey(seed, envelope))
+    const node = nodeIdOf(next.publicKey)
+    const from = nodeIdOf(own.subject)
+    this.#deps.audit?.append({ event: 'node:rotated', node: from, detail: { to: node } })
+    return node
   }
 
   rotateNetworkKey(cause: KeyRotation['cause']): Promise<void> {
@@ -337,6 +348,22 @@ export class MemberNode extends TypedEventEmitter<Events> implements Membership 
     }
   }
 
+  async #certifyNext(next: Signer): Promise<Uint8Array | undefined> {
+    const { own, state } = this.#member()
+    const { publicKey: key } = next
+    const { network } = state
+    const body = nodeRotationBody({ network, oldKey: own.subject, newKey: key })
+    const signature = next.sign(signedBytes('handshake', body))
+    for (const { node } of this.#connectedAuthorities()) {
+      const answer = await this.#service
+        ?.request(node, { kind: 'rotate-node', key, signature }, 'certificate')
+        .catch(() => undefined)
+      if (answer !== undefined) return answer.envelope
+    }
+    if (!this.#authority.isAuthority) return undefined
+    return this.#serial.run(() => this.#authority.replaceNode(own, key))
+  }
+
   async #askForCertificate(): Promise<Uint8Array | undefined> {
     for (const { node } of this.#connectedAuthorities()) {
       const answer = await this.#service
@@ -374,23 +401,15 @@ export class MemberNode extends TypedEventEmitter<Events> implements Membership 
       .isolationHashes(now)
       .filter((hash) => this.#records.isolationKeyOf(hash) === undefined)
     if (lacking.length === 0) return
-    this.#asked = this.#fetchIsolationKeys(lacking).finally(() => {
+    const service = this.#service
+    if (service === undefined) return
+    const { crypto } = this.#deps
+    const fetched = fetchIsolationKeys({ service, crypto }, lacking, (key) =>
+      this.#serial.run(() => this.#records.addIsolationKey(key)),
+    )
+    this.#asked = fetched.finally(() => {
       this.#asked = undefined
     })
-  }
-
-  async #fetchIsolationKeys(hashes: readonly Uint8Array[]): Promise<void> {
-    const { crypto } = this.#deps
-    for (const hash of hashes) {
-      for (const { node } of this.#service?.connected() ?? []) {
-        const answer = await this.#service
-          ?.request(node, { kind: 'ask-isolation-key', hash }, 'isolation-key')
-          .catch(() => undefined)
-        if (answer === undefined || !areEqual(crypto.sha256(answer.key), hash)) continue
-        await this.#serial.run(() => this.#records.addIsolationKey(answer.key))
-        break
-      }
-    }
   }
 
   #peersForJoiner(): readonly PeerAddresses[] {

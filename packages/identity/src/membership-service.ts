@@ -254,6 +254,7 @@ export class Libp2pMembershipService implements MembershipService {
       'renew',
       'co-sign',
       'ask-isolation-key',
+      'rotate-node',
       'leave',
     )
     if (request.kind === 'facts') {

@@ -206,6 +206,15 @@ export interface Membership extends EventSource<MembershipEvents>, AsyncDisposab
     target: { readonly node: NodeId } | { readonly serial: Uint8Array },
     reason: RevocationReason,
   ): Promise<void>
+  /**
+   * Gives the node a new key, with the certificate and place of the old one, and with it a new id.
+   * It holds from the next start on: end the libp2p node, dispose of this, create both anew. The
+   * old certificate counts until it expires, at most 7 days. If its key was stolen, revoke instead.
+   *
+   * @returns the id that the node will have
+   * @throws {ThresholdError} `ERR_IDENTITY_THRESHOLD`: nobody can be reached that may
+   */
+  rotateNodeKey(): Promise<NodeId>
   /** `scheduled` needs the network key, which the founder has; `emergency` the authorities. */
   rotateNetworkKey(cause: KeyRotation['cause']): Promise<void>
   rotateIsolationKey(): Promise<void>

@@ -1,6 +1,7 @@
 import type { Clock, NodeId, Random } from '@mycelium/interface'
 import {
   ADDRESS_CHARS_MAX,
+  ENVELOPE_BYTES_MAX,
   ISSUER_ADDRESSES_MAX,
   KEY_BYTES,
   LABEL_CHARS_MAX,
@@ -76,6 +77,7 @@ export class NetworkRecords {
   #tokens: readonly TokenRecord[] = []
   #peers: readonly PeerAddresses[] = []
   #foundations: Foundation[] = []
+  #isReplaced = false
 
   private constructor(deps: NetworkRecordsDeps, seed: Uint8Array) {
     this.#deps = deps
@@ -87,6 +89,7 @@ export class NetworkRecords {
   /** Reads what is there; a node without a key gets one. */
   static async open(deps: NetworkRecordsDeps): Promise<NetworkRecords> {
     const { store, random } = deps
+    await finishRotation(store)
     const seed = (await readKey(deps, 'node-key')) ?? random.bytes(KEY_BYTES)
     const records = new NetworkRecords(deps, seed)
     if ((await store.read('node-key')) === undefined) await records.writeKey('node-key', seed)
@@ -150,8 +153,21 @@ export class NetworkRecords {
     this.#peers = []
   }
 
+  /**
+   * A new key and its certificate, for whoever opens the store next: both or none, also after a
+   * crash. This object goes on with the old ones.
+   */
+  async replaceKey(seed: Uint8Array, certificate: Uint8Array): Promise<void> {
+    const { store, random, passphrase } = this.#deps
+    const key = await sealKeyFile({ random }, { kind: 'node-key', seed, passphrase })
+    this.#isReplaced = true
+    await store.write('tokens', encodeTokens(this.#tokens, { key, certificate }))
+    await finishRotation(store)
+  }
+
   async setCertificate(certificate: Uint8Array): Promise<void> {
-    await this.#deps.store.write('certificate', certificate)
+    // On the disk stands that of the next key.
+    if (!this.#isReplaced) await this.#deps.store.write('certificate', certificate)
     this.#setMember(this.#member?.genesis, certificate, this.#member?.state)
   }
 
@@ -215,7 +231,7 @@ export class NetworkRecords {
       await store.read('peers'),
     ]
     this.#isolationKeys = keys === undefined ? [] : decodeKeys(keys)
-    this.#tokens = tokens === undefined ? [] : decodeTokens(tokens)
+    this.#tokens = tokens === undefined ? [] : decodeTokens(tokens).tokens
     this.#peers = peers === undefined ? [] : decodePeers(peers)
     if (genesis === undefined || certificate === undefined) return
     const facts = await store.facts()
@@ -269,8 +285,26 @@ function decodeKeys(bytes: Uint8Array): readonly Uint8Array[] {
   )
 }
 
-function encodeTokens(tokens: readonly TokenRecord[]): Uint8Array {
+/** A new key of this node as a key file, and its certificate: on their way to their places. */
+interface NextKey {
+  readonly key: Uint8Array
+  readonly certificate: Uint8Array
+}
+
+/** Does again, after a crash, what may have been half done. */
+async function finishRotation(store: IdentityStore): Promise<void> {
+  const record = await store.read('tokens')
+  if (record === undefined) return
+  const { tokens, next } = decodeTokens(record)
+  if (next === undefined) return
+  await store.write('node-key', next.key)
+  await store.write('certificate', next.certificate)
+  await store.write('tokens', encodeTokens(tokens))
+}
+
+function encodeTokens(tokens: readonly TokenRecord[], next?: NextKey): Uint8Array {
   return encodeCanonical({
+    ...(next !== undefined && { next: { key: next.key, certificate: next.certificate } }),
     tokens: tokens.map((token): CborValue => ({
       tokenId: token.tokenId,
       key: token.key,
@@ -283,12 +317,21 @@ function encodeTokens(tokens: readonly TokenRecord[]): Uint8Array {
   })
 }
 
-function decodeTokens(bytes: Uint8Array): readonly TokenRecord[] {
-  return readDocument('tokens', { bytes, bytesMax: RECORD_BYTES_MAX }, (fields) =>
-    fields
+function decodeTokens(bytes: Uint8Array): {
+  readonly tokens: readonly TokenRecord[]
+  readonly next?: NextKey
+} {
+  return readDocument('tokens', { bytes, bytesMax: RECORD_BYTES_MAX }, (fields) => ({
+    tokens: fields
       .list('tokens', { max: TOKENS_MAX })
       .map((token) => readFields('tokens', token, readTokenRecord)),
-  )
+    ...(fields.has('next') && {
+      next: fields.map('next', (next) => ({
+        key: next.bytes('key', { min: 1, max: 1024 }),
+        certificate: next.bytes('certificate', { min: 1, max: ENVELOPE_BYTES_MAX }),
+      })),
+    }),
+  }))
 }
 
 function readTokenRecord(fields: Fields): TokenRecord {

@@ -25,6 +25,11 @@ async function join(node: TestNode, issuer: TestNode, init?: CreateTokenInit): P
   await until([issuer], () => issuer.membership.status().members.length > 0)
 }
 
+function bound(target: object, key: string | symbol): unknown {
+  const value: unknown = Reflect.get(target, key, target)
+  return typeof value === 'function' ? (value.bind(target) as unknown) : value
+}
+
 const serialOf = (node: TestNode): string =>
   node.membership.status().network?.certificate.serial.join() ?? ''
 
@@ -159,6 +164,72 @@ describe('a rotation of the network key', () => {
   })
 })
 
+describe('a rotation of a node’s key', () => {
+  test('takes its membership and its place as an authority along', async () => {
+    const disk = createMemoryDisk()
+    const [first, second] = [await start(), await start({ store: disk.open() })]
+    await first.membership.createNetwork({ name: 'home' })
+    await join(second, first, { roles: ['storage'] })
+    const old = second.membership.node
+    const next = await second.membership.rotateNodeKey()
+    await until([first], () => {
+      const authorities = first.membership.status().network?.authorities ?? []
+      return authorities.includes(next) && !authorities.includes(old)
+    })
+    // It goes on under the old key until it is started anew.
+    expect(isConnected(second, first)).toBe(true)
+    await second.membership.renew()
+    await second.destroy()
+    const again = await start({ store: disk.open() })
+    expect(again.membership.node).toBe(next)
+    await dial(again, first)
+    await until([first], () => isConnected(first, again))
+    await until([again], () => again.membership.status().network?.isAuthority === true)
+    expect(again.membership.status().network).toMatchObject({
+      certificate: { roles: ['storage'] },
+    })
+  })
+
+  test('of the only authority, without anybody else', async () => {
+    const disk = createMemoryDisk()
+    const first = await start({ store: disk.open() })
+    await first.membership.createNetwork({ name: 'home' })
+    const next = await first.membership.rotateNodeKey()
+    await first.destroy()
+    const again = await start({ store: disk.open() })
+    expect(again.membership.node).toBe(next)
+    expect(again.membership.status().network?.authorities).toEqual([next])
+    const second = await start()
+    await join(second, again)
+  })
+
+  test('that a crash cut in two is finished at the next start', async () => {
+    const disk = createMemoryDisk()
+    const store = disk.open()
+    // The power goes when the next key is noted, before it is in its place.
+    const failing = new Proxy(store, {
+      get(target, key) {
+        if (key !== 'write') return bound(target, key)
+        return (...[name, bytes]: Parameters<typeof store.write>) => {
+          const isFirst = name !== 'node-key' || target.disk.written.includes('genesis') === false
+          if (!isFirst) return Promise.reject(new Error('no power'))
+          return target.write(name, bytes)
+        }
+      },
+    })
+    const first = await start({ store: failing })
+    await first.membership.createNetwork({ name: 'home' })
+    await expect(first.membership.rotateNodeKey()).rejects.toThrow('no power')
+    disk.crash()
+    await first.libp2p.stop()
+    const again = await start({ store: disk.open() })
+    expect(again.membership.node).not.toBe(first.membership.node)
+    expect(again.membership.status().network?.authorities).toEqual([again.membership.node])
+    const second = await start()
+    await join(second, again)
+  })
+})
+
 describe('a disk', () => {
   test('holds a token’s use before the welcome goes out, and after a crash', async () => {
     const disk = createMemoryDisk()
@@ -185,6 +256,27 @@ describe('a disk', () => {
     // The node that used it comes in by its certificate.
     await dial(second, again)
     await until([again], () => isConnected(again, second))
+  })
+
+  test('that does not take a token’s use: its holder stays outside', async () => {
+    const store = createMemoryDisk().open()
+    let isFull = false
+    const full = new Proxy(store, {
+      get(target, key) {
+        if (key !== 'write') return bound(target, key)
+        return (...[name, bytes]: Parameters<typeof store.write>) =>
+          isFull && name === 'tokens'
+            ? Promise.reject(new Error('no space'))
+            : target.write(name, bytes)
+      },
+    })
+    const [first, second] = [await start({ store: full }), await start()]
+    await first.membership.createNetwork({ name: 'home' })
+    const { text } = await first.membership.createToken()
+    isFull = true
+    const joining = second.membership.join(text, { dial: () => dial(second, first) })
+    await expect(joining).rejects.toThrow('nobody can be admitted at present')
+    expect(second.membership.state).toBeUndefined()
   })
 
   test('that does not take it: nobody is admitted, and the token stays good', async () => {

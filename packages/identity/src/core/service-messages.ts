@@ -29,6 +29,11 @@ export type ServiceRequest =
   | { readonly kind: 'co-sign'; readonly document: CoSignedDocument; readonly body: Uint8Array }
   /** The isolation key of this hash. Answered by `isolation-key` or `denied`. */
   | { readonly kind: 'ask-isolation-key'; readonly hash: Uint8Array }
+  /**
+   * The sender wants its membership under a new key, which signs `nodeRotationBody`. Answered by
+   * `certificate` or `denied`.
+   */
+  | { readonly kind: 'rotate-node'; readonly key: Uint8Array; readonly signature: Uint8Array }
   /** The sender leaves the network. Answered by `end` or `denied`. */
   | { readonly kind: 'leave' }
 
@@ -48,6 +53,7 @@ const KINDS = [
   'renew',
   'co-sign',
   'ask-isolation-key',
+  'rotate-node',
   'leave',
   'vector',
   'fact',
@@ -86,6 +92,12 @@ function readMessage(fields: Fields): ServiceMessage {
       }
     case 'ask-isolation-key':
       return { kind, hash: fields.bytes('hash', KEY_BYTES) }
+    case 'rotate-node':
+      return {
+        kind,
+        key: fields.bytes('key', KEY_BYTES),
+        signature: fields.bytes('signature', SIGNATURE_BYTES),
+      }
     case 'vector':
       return { kind, entries: readEntries(fields) }
     case 'fact':

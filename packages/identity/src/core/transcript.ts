@@ -77,6 +77,15 @@ export function claimBody(crypto: Crypto, init: ClaimInit): Uint8Array {
   ])
 }
 
+/** What the new key of a node signs: that it follows the old one in this network. */
+export function nodeRotationBody(init: {
+  readonly network: NetworkId
+  readonly oldKey: Uint8Array
+  readonly newKey: Uint8Array
+}): Uint8Array {
+  return encodeCanonical(['mycelium/node-rotation/1', init.network, init.oldKey, init.newKey])
+}
+
 /** Hash over the new keys of the first `count` rotations; of nothing: over an empty list. */
 export function keyChainHash(
   crypto: Crypto,

@@ -184,6 +184,11 @@ describe('an expired certificate on a connection that stands', () => {
     expect(initiator).toHaveProperty('proven')
     expect(stored).toHaveLength(1)
     expect(order.indexOf('initiator store')).toBeLessThan(order.indexOf('initiator proven'))
+    // The side that renews wants a member that is one.
+    const expired = createTestMember(network, { notBefore: NOW - WEEK_S, notAfter: NOW - 3600 })
+    const both = renewing(NOW - 3600)
+    const lame = runPair({ ...both, responder: { ...both.responder, ...expired } })
+    expect(refusal(lame.initiator)).toBe('by self: certificate-expired')
     const late = runPair(renewing(NOW - 31 * 24 * 3600))
     expect(refusal(late.responder)).toBe('by self: certificate-expired')
   })

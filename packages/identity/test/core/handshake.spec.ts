@@ -7,6 +7,7 @@ import { newInitiator, newResponder, runPair, timeAt } from '../kit/handshake-pa
 import type { PairInit } from '../kit/handshake-pair.ts'
 import { change, kindsOf, refusal } from '../kit/handshake-words.ts'
 import { createTestMember, createTestNetwork, NOW, WEEK_S } from '../kit/network.ts'
+import type { TestMember, TestNetwork } from '../kit/network.ts'
 
 const random = createSeededRandom(3, 'handshake')
 const network = createTestNetwork(random.fork('network'))
@@ -228,6 +229,35 @@ describe('who is refused', () => {
     expect(refusal(responder)).toBe('by self: distrusted')
     expect(refusal(initiator)).toBe('by peer: distrusted')
     expect(runPair(withHistory(1)).responder).toMatchObject({ proven: { score: 775 } })
+  })
+})
+
+describe('networks that differ only a little', () => {
+  test('by another genesis under the same keys', () => {
+    const seeds = (): TestNetwork[] =>
+      ['a', 'b'].map((name) => createTestNetwork(createSeededRandom(8, 'twins'), { name }))
+    const [one, other] = seeds()
+    expect(one!.network).toBe(other!.network)
+    const { responder } = runPair(
+      pairOf({ initiator: createTestMember(one!), responder: createTestMember(other!) }),
+    )
+    expect(refusal(responder)).toBe('by self: wrong-network')
+  })
+
+  test('by another rotation of the network key; who knows fewer is let in', () => {
+    const twins = [1, 2, 3].map(() => createTestNetwork(createSeededRandom(9, 'twins')))
+    const [one, other, behind] = twins.map((twin, index) => {
+      if (index < 2) twin.rotate()
+      return createTestMember(twin)
+    })
+    const pair = (initiator: TestMember, responder: TestMember): string =>
+      refusal(runPair(pairOf({ initiator, responder })).responder)
+    // Each took the next random key of its own.
+    expect(one!.membership.state.rotations).toHaveLength(1)
+    expect(pair(one!, one!)).toBe('not refused')
+    expect(pair(one!, other!)).toBe('by self: stale-key-chain')
+    expect(pair(behind!, one!)).toBe('not refused')
+    expect(pair(one!, behind!)).toBe('not refused')
   })
 })
 

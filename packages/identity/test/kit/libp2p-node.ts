@@ -46,7 +46,11 @@ export async function startNode(init: TestNodeInit = {}): Promise<TestNode> {
     streamMuxers: [yamux()],
     services: { membership: membership.service },
     // All of these tests come from one address.
-    connectionManager: { inboundConnectionThreshold: 1000, maxIncomingPendingConnections: 1000 },
+    connectionManager: {
+      inboundConnectionThreshold: 1000,
+      maxIncomingPendingConnections: 1000,
+      inboundUpgradeTimeout: 60_000,
+    },
     connectionMonitor: { enabled: false },
   })
   const destroy = async (): Promise<void> => {
