@@ -177,6 +177,7 @@ export class MemberNode extends TypedEventEmitter<Events> implements Membership 
         certificate: own,
         isDegraded: validityOf(own, now) === 'expired',
         isAuthority: this.#authority.isAuthority,
+        lacksIsolationKey: member.isolationKeys(now).length < state.isolationHashes(now).length,
         authorities: state.authorities.map(nodeIdOf),
         authorityThreshold: state.genesis.quorum.authorityThreshold,
         rotations: state.rotations.length,

@@ -112,6 +112,8 @@ export interface MembershipStatus {
     /** Its certificate has expired: connections go on, new ones are refused. */
     readonly isDegraded: boolean
     readonly isAuthority: boolean
+    /** The newest isolation key is still to come: members that have it are asked. */
+    readonly lacksIsolationKey: boolean
     readonly authorities: readonly NodeId[]
     readonly authorityThreshold: number
     readonly rotations: number

@@ -142,6 +142,43 @@ describe('a certificate', () => {
   })
 })
 
+describe('a member that was away', () => {
+  test('accepts who was certified by an authority that it never heard of', async () => {
+    const [first, second, third] = [await start(), await start(), await start()]
+    await first.membership.createNetwork({ name: 'home' })
+    await join(third, first, { nodeType: 'hypha' })
+    await third.libp2p.hangUp(first.libp2p.peerId)
+    await until([first], () => !isConnected(first, third))
+    await join(second, first)
+    await first.destroy()
+    await second.membership.renew()
+    expect(third.membership.status().network?.authorities).toEqual([first.membership.node])
+    await dial(third, second)
+    await until([second, third], () => isConnected(second, third) && isConnected(third, second))
+    expect(third.membership.status().network?.authorities).toContain(second.membership.node)
+  })
+})
+
+describe('a rotation of the isolation key', () => {
+  test('gives members the new one, by which they meet when the old one has ended', async () => {
+    const clock = createShiftedClock()
+    const [first, second] = [await start({ clock }), await start({ clock })]
+    await first.membership.createNetwork({ name: 'home' })
+    await join(second, first)
+    await first.membership.rotateIsolationKey()
+    const keys = (): number =>
+      second.membership.state?.isolationHashes(clock.unixMs() / 1000).length ?? 0
+    await until([second], () => keys() === 2)
+    await until([second], () => second.membership.status().network?.lacksIsolationKey === false)
+    await second.libp2p.hangUp(first.libp2p.peerId)
+    await until([first], () => !isConnected(first, second))
+    clock.leapWall(1.1 * DAY_MS)
+    expect(keys()).toBe(1)
+    await dial(second, first)
+    await until([first], () => isConnected(first, second))
+  })
+})
+
 describe('a rotation of the network key', () => {
   test('by its holder, or by the authorities when the holder is gone, reaches all', async () => {
     const [first, second, third] = [await start(), await start(), await start()]
