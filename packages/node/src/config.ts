@@ -19,6 +19,8 @@ export const CONFIG_SCHEMA = z.strictObject({
   logLevel: z.enum(['trace', 'debug', 'info', 'warn', 'error']).default('info'),
   /** Port of `/metrics` on 127.0.0.1; 0: only on the socket. */
   metricsPort: z.int().min(0).max(65_535).default(0),
+  /** File with the passphrase under which private keys are encrypted; empty: they are not. */
+  keyPassphraseFile: z.string().max(4_096).default(''),
   /** Disk for the audit log. */
   auditMebibytes: z.int().min(1).max(65_536).default(64),
 })

@@ -16,6 +16,7 @@ import {
 import { createSystemClock, createSystemRandom } from '@mycelium/fabric'
 import type { EffectiveConfig } from './config.ts'
 import type { Paths } from './paths.ts'
+import { readSecret } from './secret-source.ts'
 
 /** The first half of a private key in the form that libp2p takes; the rest is public. */
 const SEED_BYTES = 32
@@ -46,8 +47,12 @@ export async function openNodeParts(
   await using opened = new AsyncDisposableStack()
   const store = opened.use(await createFileStore({ folder: join(paths.dataFolder, 'identity') }))
   const early = new EarlyAudit()
+  const passphrase = await passphraseIn(effective.config.keyPassphraseFile)
   const membership = opened.use(
-    await createMembership({ store, clock, random, logger, audit: early }),
+    await createMembership(
+      { store, clock, random, logger, audit: early },
+      passphrase === undefined ? {} : { passphrase },
+    ),
   )
   const signer = createSigner(membership.nodePrivateKey().subarray(0, SEED_BYTES))
   const bytesMax = effective.config.auditMebibytes * 2 ** 20
@@ -70,6 +75,12 @@ export async function openNodeParts(
       await ends.disposeAsync()
     },
   }
+}
+
+async function passphraseIn(file: string): Promise<string | undefined> {
+  if (file === '') return undefined
+  const init = { what: 'passphrase of the keys', flag: 'keyPassphraseFile', file, variable: '' }
+  return (await readSecret(init, {})).reveal()
 }
 
 /** Takes entries until the log is open, which needs the key of the membership. */

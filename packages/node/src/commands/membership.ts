@@ -6,7 +6,7 @@ import { type CommandResult, NODE_TYPES, type NodeTypeName } from '../command.ts
 import { EXIT_OK } from '../constants.ts'
 import type { AddCommand, CommandContext } from '../context.ts'
 import { UsageError } from '../errors.ts'
-import { readSecret, type SecretInit } from '../token-source.ts'
+import { readSecret, type SecretInit } from '../secret-source.ts'
 import { integer } from './integer.ts'
 import { addNodeOptions, type NodeOptions, pathsOf } from './node-options.ts'
 
