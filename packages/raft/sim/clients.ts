@@ -13,8 +13,6 @@ import type { Judge } from './judge.ts'
 import type { Reply, Request } from './sim-node.ts'
 
 const KEYS = ['x', 'y']
-/** Until a client asks somebody else. */
-const PATIENCE_MS = 250
 /** Until it does so when told to. */
 const REFUSED_MS = 20
 const ATTEMPTS_MAX = 12
@@ -98,6 +96,10 @@ export interface ClientInit {
   readonly history: History
   /** Longest pause between operations. */
   readonly thinkMsMax: number
+  /** Until it asks somebody else. */
+  readonly patienceMs: number
+  /** Never writes, and stays with one node for long. */
+  readonly isReader: boolean
 }
 
 /** One client: an operation at a time, repeated with the same serial until it gives up. */
@@ -117,6 +119,8 @@ class Client {
   /** Answered last. */
   #favourite: string | undefined
   #asked = ''
+  /** Who stays with one node notices when that does not know what others know. */
+  #home: string | undefined
 
   constructor(init: ClientInit, host: Host) {
     this.#init = init
@@ -134,7 +138,7 @@ class Client {
     const { name, history } = this.#init
     const serial = ++this.#serial
     const roll = random.below(10)
-    const kind = roll < 5 ? 'get' : roll < 9 ? 'swap' : 'compare-and-set'
+    const kind = roll < 3 || this.#init.isReader ? 'get' : roll < 9 ? 'swap' : 'compare-and-set'
     const key = KEYS[random.below(KEYS.length)] ?? 'x'
     const last = history.noted.findLast(({ request }) => request.key === key)
     const expected = last?.request.value ?? ''
@@ -158,17 +162,22 @@ class Client {
     this.#attempts = attempt
     const other = nodes[random.below(nodes.length)] ?? ''
     this.#asked = random.below(5) === 0 ? other : (this.#favourite ?? other)
+    if (this.#init.isReader) {
+      if (this.#home === undefined || random.below(60) === 0) this.#home = this.#asked
+      this.#asked = this.#home
+    }
     this.#favourite = undefined
     send(this.#asked, encode({ ...noted.request, attempt }))
-    clock.schedule(clock.now() + PATIENCE_MS, () => this.#attempt(noted, attempt + 1))
+    clock.schedule(clock.now() + this.#init.patienceMs, () => this.#attempt(noted, attempt + 1))
   }
 
-  receive({ serial, output }: Reply): void {
+  receive({ serial, output, leader }: Reply): void {
     const noted = this.#open
     if (noted?.request.serial !== serial) return
     if (output === undefined) {
       const { clock } = this.#host
       const next = this.#attempts + 1
+      this.#favourite = leader
       clock.schedule(clock.now() + REFUSED_MS, () => this.#attempt(noted, next))
       return
     }

@@ -36,6 +36,7 @@ export class Faults {
   readonly #world: World
   readonly #random: World['random']
   #isOver = false
+  #cuts = 0
 
   constructor(cluster: Cluster, features: ReadonlySet<Feature>, isLease: boolean) {
     this.#cluster = cluster
@@ -54,7 +55,7 @@ export class Faults {
     this.#often('crashes', 900, () => this.#crash(false))
     this.#often('power losses', 900, () => this.#crash(true))
     this.#often('pauses', 1_200, () => this.#pause())
-    this.#often('cuts', 1_000, () => this.#cut())
+    this.#often('cuts', 700, () => this.#cut())
     this.#often('clogs', 800, () => this.#clog())
     this.#often('full disks', 2_500, () => this.#fill())
     this.#often('membership', 400, () => this.#change())
@@ -117,7 +118,7 @@ export class Faults {
   #cut(): void {
     const { network, coverage } = this.#world
     const ids = this.#cluster.machines.map(({ id }) => id)
-    const way = this.#random.below(4)
+    const way = this.#random.below(5)
     if (way === 0) {
       coverage.hit('network: one way cut')
       network.cut(this.#pick(ids) ?? '', this.#pick(ids) ?? '')
@@ -125,15 +126,25 @@ export class Faults {
       coverage.hit('network: one cut off')
       const one = this.#pick(ids) ?? ''
       network.partition([this.#clients, this.#withClients(ids.filter((id) => id !== one)), [one]])
+    } else if (way === 2) {
+      // Who led is still asked by clients, while others elect a new one.
+      coverage.hit('network: leader cut off')
+      const one = this.#pick(this.#cluster.leaders)?.id ?? this.#pick(ids) ?? ''
+      const rest = ids.filter((id) => id !== one)
+      network.partition([this.#withClients([one]), this.#withClients(rest)])
     } else {
       const size = 1 + this.#random.below(ids.length - 1)
       const [left, right] = [ids.slice(0, size), ids.slice(size)]
-      const bridge = way === 2 ? [] : [this.#pick(ids) ?? '']
-      coverage.hit(way === 2 ? 'network: parted' : 'network: bridged')
+      const bridge = way === 3 ? [] : [this.#pick(ids) ?? '']
+      coverage.hit(way === 3 ? 'network: parted' : 'network: bridged')
       const groups = [left, right].map((group) => this.#withClients([...group, ...bridge]))
       network.partition(groups)
     }
-    this.#later(1_000, () => network.heal())
+    const number = ++this.#cuts
+    // Not what was cut since.
+    this.#later(1_500, () => {
+      if (number === this.#cuts) network.heal()
+    })
   }
 
   get #clients(): readonly string[] {
@@ -208,7 +219,7 @@ export class Faults {
       return { type, id }
     }
     const transition = this.#pick(['auto', 'auto', 'implicit', 'explicit'] as const) ?? 'auto'
-    const count = transition === 'auto' ? 1 : 1 + this.#random.below(3)
+    const count = 1 + this.#random.below(this.#random.below(2) === 0 ? 1 : 3)
     return { transition, changes: Array.from({ length: count }, one) }
   }
 

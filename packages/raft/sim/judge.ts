@@ -10,6 +10,7 @@ import type {
   Message,
   RaftId,
   RaftStatus,
+  RawNode,
   Ready,
   Snapshot,
   Term,
@@ -108,8 +109,12 @@ export class Judge {
     this.#checkLog(member, ready)
     this.#checkNumbers(member, ready, status)
     if (ready.softState?.role === 'leader') this.#elected(member, status.term)
-    if (status.commit > this.commit) this.#committedNow(member, status)
     for (const entry of ready.committed) this.#checkCommitted(id, entry)
+  }
+
+  /** After each call: the configuration by which it committed is still in force. */
+  watch(id: RaftId, raw: RawNode): void {
+    if (raw.commit > this.commit) this.#committedNow(this.#member(id), raw.status())
   }
 
   #member(id: RaftId): Member {

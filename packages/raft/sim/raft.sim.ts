@@ -15,20 +15,21 @@ import type { NodeOptions } from './sim-node.ts'
 
 export const name = 'raft'
 
-const FAULTS_MS = 8_000
+const FAULTS_MS = 7_000
 /** Elections, catching up, and leaving of joint configurations, one after the other. */
 const HEALING_MS = 3_000
 const STEPS_MAX = 2_000_000
-const CLIENTS = 3
+const CLIENTS = 5
+const READERS = 2
 
 function chooseOptions(random: World['random']): NodeOptions {
   const coin = (): boolean => random.below(2) === 0
-  const reads: RaftInit['reads'] = coin() ? 'safe' : 'lease'
+  const reads: RaftInit['reads'] = random.below(5) < 3 ? 'safe' : 'lease'
   return {
     isAsync: coin(),
     reads,
     preVote: coin(),
-    checkQuorum: reads === 'lease' || coin(),
+    checkQuorum: reads === 'lease' || random.below(3) === 0,
     electionTicks: 10,
     heartbeatTicks: 1 + random.below(3),
     stepsDownOnRemoval: random.below(4) > 0,
@@ -55,7 +56,10 @@ export function simulate(seed: number): SimulationResult {
   const history = new History()
   const nodes = cluster.machines.map(({ id }) => id)
   for (let at = 0; at < CLIENTS; at++) {
-    startClient(world, { name: `client${at}`, nodes, history, thinkMsMax: 40 })
+    const name = `client${at}`
+    const isReader = at < READERS
+    const [thinkMsMax, patienceMs] = isReader ? [10, 30] : [40, 120]
+    startClient(world, { name, nodes, history, thinkMsMax, patienceMs, isReader })
   }
   const faults = new Faults(cluster, features, options.reads === 'lease')
   clock.advanceSync(FAULTS_MS, { stepsMax: STEPS_MAX })

@@ -58,6 +58,7 @@ export interface Reply {
   readonly serial: number
   /** Absent: ask somebody else. */
   readonly output?: string
+  readonly leader?: string | undefined
 }
 
 /** First file of a disk: whoever starts a group knows its members. */
@@ -135,6 +136,7 @@ export class SimNode {
   #catchUp(): void {
     const due = Math.floor((this.#host.clock.now() - this.#startMs) / TICK_MS)
     for (; this.#ticks < due; this.#ticks++) this.raw.tick()
+    this.#watch()
   }
 
   // ---- messages
@@ -168,8 +170,13 @@ export class SimNode {
 
   // ---- ready
 
+  #watch(): void {
+    this.#deps.judge.watch(this.id, this.raw)
+  }
+
   /** Carries out all there is to do. */
   pump(): void {
+    this.#watch()
     const { judge, id, options } = this.#deps
     for (let rounds = 0; this.raw.hasReady; rounds++) {
       if (rounds > ROUNDS_MAX) throw new Error(`${id}: ready finds no end`)
@@ -243,10 +250,13 @@ export class SimNode {
       judge.state(id, ready.snapshot.id.index, this.#machine.save())
     }
     if (options.isAsync) this.raw.persisted(ready.number)
+    this.#watch()
     this.#send(ready.afterPersist)
     if (options.isAsync) return this.#applyLater(ready.committed)
     this.#apply(ready.committed)
+    this.#watch()
     this.raw.advance()
+    this.#watch()
   }
 
   // ---- applying
@@ -281,7 +291,9 @@ export class SimNode {
       machine.applied = entry.index
       machine.appliedTerm = entry.term
       if (entry.kind === 'change') {
-        this.#membership = this.raw.applyChange(entry.change)
+        this.#watch()
+        this.#membership = this.raw.applyChange(entry)
+        this.#watch()
         judge.applied(id, entry.index, this.#membership)
       } else if (entry.data.length > 0) {
         const command = decode(entry.data) as Command
@@ -341,7 +353,7 @@ export class SimNode {
     } catch (error) {
       if (!(error instanceof ProposalDroppedError)) throw error
       this.#deps.coverage.hit(`proposal dropped: ${error.reason}`)
-      this.#reply(from, { serial })
+      this.#reply(from, { serial, leader: this.raw.status().leader })
     }
   }
 

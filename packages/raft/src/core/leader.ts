@@ -331,11 +331,7 @@ function answerRead(raft: Raft, read: Omit<PendingRead, 'round'>): void {
 
 // ---- membership
 
-/** The change was applied. Returns the configuration that is in force now. */
-export function applyChange(raft: Raft, change: MembershipChange): void {
-  switchTo(raft, changed(raft.membership, change))
-}
-
+/** Another configuration is in force from now on. */
 export function switchTo(raft: Raft, config: Config): void {
   raft.membership = config
   const old = raft.progress

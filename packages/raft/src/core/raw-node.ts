@@ -3,13 +3,13 @@ import { InvariantError } from '../errors.ts'
 import { CONTEXT_BYTES_MAX } from '../wire.ts'
 import { type RaftInit, resolveRaftInit } from './config.ts'
 import {
-  applyChange,
   committedGivenOut,
   leaveJointIfDue,
   peerUnreachable,
   snapshotSent,
+  switchTo,
 } from './leader.ts'
-import { membershipOf } from './membership.ts'
+import { changed, type Config, configOf, membershipOf } from './membership.ts'
 import type { ProgressState } from './progress.ts'
 import { Raft } from './raft.ts'
 import { bytesOf } from './storage.ts'
@@ -24,6 +24,7 @@ import type {
   Proposal,
   RaftId,
   Ready,
+  Snapshot,
   SoftState,
   Term,
 } from './types.ts'
@@ -55,7 +56,7 @@ interface Persisting {
   readonly term: Term
   /** Last of the entries that were under way. */
   readonly last: EntryId | undefined
-  readonly snapshotIndex: LogIndex | undefined
+  readonly snapshot: Snapshot | undefined
   /** To this node itself. */
   readonly own: readonly Message[]
 }
@@ -75,6 +76,9 @@ export class RawNode {
   #number = 0
   #softState: SoftState
   #hardState: HardState
+  /** In force at what is applied. After a newer snapshot has come, before it is durable, that is
+   * not what the rest of this node goes by. */
+  #membership: Config
   readonly #persisting: Persisting[] = []
   readonly #applying: { readonly index: LogIndex; readonly bytes: number }[] = []
   /** Without `isAsync`: given out, to be advanced. */
@@ -83,12 +87,18 @@ export class RawNode {
   /** @throws {RangeError} a value of `init` is out of its range */
   constructor(id: RaftId, deps: { readonly random: Random }, init: RaftInit) {
     this.#raft = new Raft(id, resolveRaftInit(init), deps.random)
+    this.#membership = this.#raft.membership
     this.#softState = this.#raft.softState
     this.#hardState = this.#raft.hardState
   }
 
   get id(): RaftId {
     return this.#raft.id
+  }
+
+  /** Known to be agreed on, here; also in {@link status}, which costs more. */
+  get commit(): LogIndex {
+    return this.#raft.log.committed
   }
 
   /** Time goes on by one tick. */
@@ -133,14 +143,20 @@ export class RawNode {
 
   /**
    * To be called for each committed change, when it is applied: from now on it is in force here.
-   * A change that makes no sense any more is skipped by not calling it, at every member alike.
+   * One that a snapshot has overtaken is ignored. A change that makes no sense any more is skipped
+   * by not calling it, at every member alike.
    *
-   * @returns the membership now, to be kept with the next snapshot
+   * @returns the membership at this entry, to be kept with a snapshot
    * @throws {MembershipChangeError} it makes no sense
    */
-  applyChange(change: MembershipChange): Membership {
-    applyChange(this.#raft, change)
-    return membershipOf(this.#raft.membership)
+  applyChange({ index, change }: EntryId & { readonly change: MembershipChange }): Membership {
+    const { log } = this.#raft
+    if (index > log.applied) {
+      this.#membership = changed(this.#membership, change)
+      const isOvertaken = log.unstable.snapshot !== undefined
+      if (!isOvertaken) switchTo(this.#raft, this.#membership)
+    }
+    return membershipOf(this.#membership)
   }
 
   /** A linearizable read: its {@link ReadState} comes with a `ready`, or not at all: ask again.
@@ -224,7 +240,7 @@ export class RawNode {
       number,
       term: raft.term,
       last,
-      snapshotIndex: snapshot?.id.index,
+      snapshot,
       own: raft.afterPersist.filter(isOwn),
     })
     return {
@@ -254,9 +270,13 @@ export class RawNode {
       // Of an older term: since then entries may have been replaced, and by the same ones again,
       // which are not durable yet. A later one, which came with the new term, tells.
       if (done.last !== undefined && done.term === this.#raft.term) log.unstable.stableTo(done.last)
-      if (done.snapshotIndex !== undefined) {
-        log.unstable.snapshotStableTo(done.snapshotIndex)
-        if (done.snapshotIndex > log.applied) log.appliedTo(done.snapshotIndex, 0)
+      if (done.snapshot !== undefined) {
+        const { id, membership } = done.snapshot
+        log.unstable.snapshotStableTo(id.index)
+        if (id.index > log.applied) {
+          log.appliedTo(id.index, 0)
+          this.#membership = configOf(membership)
+        }
       }
       for (const message of done.own) this.#raft.step(message)
     }

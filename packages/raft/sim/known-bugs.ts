@@ -1,0 +1,156 @@
+/** Bugs that others had, or we; each is put back alone, and the simulation must find it. */
+export interface KnownBug {
+  readonly name: string
+  /** Below `src/`. */
+  readonly file: string
+  /** What stands there once. */
+  readonly right: string
+  readonly wrong: string
+  /** Needed for the first to matter. */
+  readonly also?: { readonly right: string; readonly wrong: string }
+}
+
+export const KNOWN_BUGS: readonly KnownBug[] = [
+  {
+    name: 'the vote is not persisted',
+    file: 'core/raw-node.ts',
+    right: '...(isHardNew && { hardState }),',
+    wrong: '...(isHardNew && { hardState: { ...hardState, vote: undefined } }),',
+  },
+  {
+    name: 'a vote is given twice in a term',
+    file: 'core/raft.ts',
+    right: 'const isGranted = mayVote &&',
+    wrong: 'const isGranted = (mayVote || type === "vote") &&',
+  },
+  {
+    name: 'a candidate asks before its term is durable',
+    file: 'core/raft.ts',
+    right: "else this.sendAfterPersist({ type: 'vote', ...request })",
+    wrong: "else this.send({ type: 'vote', ...request })",
+  },
+  {
+    name: 'a vote for a log that is not up to date',
+    file: 'core/raft.ts',
+    right: 'mayVote && this.log.isUpToDate(last)',
+    wrong: 'mayVote',
+  },
+  {
+    name: 'an entry of an older term is committed by counting',
+    file: 'core/log.ts',
+    right: 'index <= this.committed || this.term(index) !== term) return false',
+    wrong: 'index <= this.committed || term < 0) return false',
+  },
+  {
+    name: 'acknowledged before it is durable',
+    file: 'core/follower.ts',
+    right: "if (last !== undefined) return raft.sendAfterPersist({ type: 'append-response'",
+    wrong: "if (last !== undefined) return raft.send({ type: 'append-response'",
+  },
+  {
+    name: 'a leader counts its own entries before they are durable',
+    file: 'core/leader.ts',
+    right: '  log.append(entries)\n',
+    wrong: '  log.append(entries)\n  raft.progress.get(raft.id)?.acknowledged(log.lastIndex)\n',
+  },
+  {
+    name: 'a late acknowledgement of the disk counts for entries that replaced what it was for',
+    file: 'core/raw-node.ts',
+    right: 'done.last !== undefined && done.term === this.#raft.term',
+    wrong: 'done.last !== undefined',
+  },
+  {
+    name: 'a late append cuts off what was acknowledged',
+    file: 'core/log.ts',
+    right: 'entries.find((entry) => !this.has(entry))',
+    wrong: 'entries.find((entry) => entry.index > this.committed)',
+  },
+  {
+    name: 'the commit index goes beyond what the leader has compared',
+    file: 'core/log.ts',
+    right: 'this.commitTo(Math.min(commit, last))',
+    wrong: 'this.commitTo(Math.min(commit, this.lastIndex))',
+  },
+  {
+    name: 'a read without a round of heartbeats',
+    file: 'core/leader.ts',
+    right: "if (isAlone || (raft.config.reads === 'lease' && holdsLease(raft)))",
+    wrong: 'if (isAlone || raft.term > 0)',
+  },
+  {
+    name: 'a read before the leader has committed in its term',
+    file: 'core/leader.ts',
+    right: 'const hasOwnCommit = log.term(log.committed) === raft.term',
+    wrong: 'const hasOwnCommit = log.committed > 0',
+  },
+  {
+    name: 'a lease without a majority that answers',
+    file: 'core/leader.ts',
+    right: 'return begun !== undefined && raft.ticks - begun <= leaseTicks',
+    wrong: 'return leaseTicks > 0 || begun === 0',
+  },
+  {
+    name: 'a lease as long as the check of the quorum',
+    file: 'core/leader.ts',
+    right: 'raft.ticks - begun <= leaseTicks',
+    wrong: 'raft.ticks - begun <= leaseTicks + raft.config.electionTicks',
+  },
+  {
+    name: 'a lease that does not end when leadership is handed over',
+    file: 'core/leader.ts',
+    right: 'if (raft.hasHandedOver) return false',
+    wrong: 'if (raft.ticks < 0) return false',
+  },
+  {
+    name: 'a lease that a restarted member forgets',
+    file: 'core/raft.ts',
+    right: "reads === 'lease' && this.ticks < electionTicks",
+    wrong: "reads === 'lease' && this.ticks < 0",
+  },
+  {
+    name: 'a snapshot goes backwards',
+    file: 'core/follower.ts',
+    right: '  if (id.index <= log.committed) return false\n',
+    wrong: '',
+    also: { right: '  if (log.has(id)) {', wrong: '  if (log.has(id) && log.committed < id.index) {' },
+  },
+  {
+    name: 'a change of several voters at once without a joint configuration',
+    file: 'core/membership.ts',
+    right: "transition === 'auto' && changes.length <= 1",
+    wrong: "transition === 'auto'",
+    also: { right: 'new Set(differences).size > 1', wrong: 'new Set(differences).size > 9' },
+  },
+  {
+    name: 'a second change before the first is applied',
+    file: 'core/leader.ts',
+    right: 'if (raft.pendingChangeIndex > raft.log.applied) {',
+    wrong: 'if (raft.pendingChangeIndex > raft.log.lastIndex) {',
+  },
+  {
+    name: 'a joint configuration in which only the new half commits',
+    file: 'core/quorum.ts',
+    right: 'Math.min(majorityIndex(incoming, acknowledged), majorityIndex(outgoing, acknowledged))',
+    wrong: 'Math.min(majorityIndex(incoming, acknowledged), outgoing.size + Infinity)',
+  },
+  {
+    name: 'a joint configuration in which only the new half elects',
+    file: 'core/quorum.ts',
+    right: 'const other = majorityVote(outgoing, votes)',
+    wrong: 'const other = majorityVote(new Set([...outgoing].slice(9)), votes)',
+  },
+  {
+    name: 'a campaign with a change that is committed and not applied',
+    file: 'core/raft.ts',
+    right: 'if (this.#hasUnappliedChange()) return',
+    wrong: 'if (this.#hasUnappliedChange() && this.term < 0) return',
+  },
+  {
+    name: 'a snapshot older than the change that adds its receiver is refused',
+    file: 'core/follower.ts',
+    right: '  if (id.index <= log.committed) return false\n',
+    wrong: `  if (id.index <= log.committed) return false
+  if (!configOf(membership).incoming.has(raft.id)) return false
+`,
+  },
+]
