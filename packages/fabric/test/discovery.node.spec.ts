@@ -18,7 +18,7 @@ async function start(init: Partial<FabricInit> = {}): Promise<Fabric> {
   return fabric
 }
 
-it('over a relay, between two that cannot reach each other; then directly', async () => {
+it('over a relay, between two that cannot reach each other', async () => {
   const relay = await start({ relay: true })
   const via = `${relay.addresses[0]}/p2p-circuit`
   // It listens nowhere but at the relay, which it must know for that.
