@@ -179,7 +179,9 @@ describe('a genesis', () => {
     const wrong = [
       sealed('genesis', body, [networkSigner, n1]),
       sealed('genesis', body, [n1, n2]),
-      sealed('genesis', body, [networkSigner, n1, n2, signerOf(3)]),
+      ...[3, 4, 5, 6, 7, 8].map((n) =>
+        sealed('genesis', body, [networkSigner, n1, n2, signerOf(n)]),
+      ),
       sealed('genesis', body, [networkSigner, n1, signerOf(3)]),
       sealed('fact', body, [networkSigner, n1, n2]),
     ]
