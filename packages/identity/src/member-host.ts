@@ -314,7 +314,8 @@ export class MemberHost implements HandshakeHost, ServiceHost {
     const check = { state, requester: peer.publicKey, now: this.#unix() }
     const read = readCoSignRequest(document, body, check)
     const reason = typeof read === 'string' ? read : (await approve(read, node)) ? '' : 'not-wanted'
-    audit?.append({ event: 'co-sign', node, reason, detail: { document } })
+    const denied = reason === '' ? {} : { reason }
+    audit?.append({ event: 'co-sign', node, ...denied, detail: { document } })
     if (reason !== '') return { kind: 'denied', reason }
     return { kind: 'signature', signature: records.signer.sign(signedBytes(document, body)) }
   }

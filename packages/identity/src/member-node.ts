@@ -305,6 +305,7 @@ export class MemberNode extends TypedEventEmitter<Events> implements Membership 
     if ('refused' in verdict) throw new ThresholdError(0, state.genesis.quorum.authorityThreshold)
     await this.#records.setCertificate(envelope)
     this.#deps.audit?.append({ event: 'certificate:renewed', node: this.node })
+    this.#service?.proveAgain()
     const { certificate } = verdict
     this.dispatchEvent(new CustomEvent('certificate:renewed', { detail: { certificate } }))
   }

@@ -10,6 +10,7 @@ import type {
 import type { Clock, Logger, NodeId, Random } from '@mycelium/interface'
 import { HANDSHAKE_PROTOCOL } from './connection-encrypter.ts'
 import {
+  HANDSHAKE_TIMEOUT_MS,
   PUSH_FACTS_MAX,
   SESSION_MARGIN_MS,
   SWEEP_INTERVAL_MS,
@@ -103,7 +104,6 @@ export class Libp2pMembershipService implements MembershipService {
     const { registrar, events } = this.#components
     this.#isStarted = true
     events.addEventListener('connection:open', this.#onOpen)
-    events.addEventListener('connection:close', this.#onClose)
     await registrar.handle(MEMBERSHIP_PROTOCOL, this.#onStream, { maxInboundStreams: 8 })
     await registrar.handle(REAUTHENTICATION_PROTOCOL, this.#onReauthentication, {
       maxInboundStreams: 2,
@@ -118,7 +118,6 @@ export class Libp2pMembershipService implements MembershipService {
     this.#cancelSweep()
     const { registrar, events } = this.#components
     events.removeEventListener('connection:open', this.#onOpen)
-    events.removeEventListener('connection:close', this.#onClose)
     await registrar.unhandle(MEMBERSHIP_PROTOCOL)
     await registrar.unhandle(REAUTHENTICATION_PROTOCOL)
     await this.settled()
@@ -227,12 +226,17 @@ export class Libp2pMembershipService implements MembershipService {
     }
   }
 
-  readonly #onClose = ({ detail }: { detail: Connection }): void => {
-    const node = nodeOf(detail.remotePeer)
-    const isLeft = this.#connections().some(
-      (connection) => connection !== detail && nodeOf(connection.remotePeer) === node,
-    )
-    if (!isLeft) this.#deps.host.sessions.end(node)
+  /**
+   * Forgets proofs that no connection stands on. Not at once: one that was just given belongs to a
+   * connection that is about to open, also if another one to the same node closes meanwhile.
+   */
+  #prune(): void {
+    const { clock, host } = this.#deps
+    const nodes = new Set(this.#connections().map(({ remotePeer }) => nodeOf(remotePeer)))
+    for (const { node, provenAt } of host.sessions.all()) {
+      const isOld = clock.now() >= provenAt + HANDSHAKE_TIMEOUT_MS
+      if (isOld && !nodes.has(node)) host.sessions.end(node)
+    }
   }
 
   readonly #onStream: StreamHandler = async (stream, connection) => {
@@ -328,6 +332,7 @@ export class Libp2pMembershipService implements MembershipService {
   #sweep(): void {
     const { clock, random, host } = this.#deps
     this.enforce()
+    this.#prune()
     const now = clock.now()
     for (const connection of this.#connections()) {
       // One side is enough: the one that dialled.
@@ -342,6 +347,11 @@ export class Libp2pMembershipService implements MembershipService {
       if (one !== undefined) this.#background('exchange of facts', this.#sync(one.node))
     }
     host.sweep()
+  }
+
+  /** Shows a new certificate on every connection: by its serial it may be revoked. */
+  proveAgain(): void {
+    for (const connection of this.#connections()) this.#proveAgain(connection)
   }
 
   /** Streams go on meanwhile. */

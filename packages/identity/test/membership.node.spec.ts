@@ -128,6 +128,21 @@ describe('a certificate', () => {
     expect(second.membership.status().network?.isDegraded).toBe(false)
   })
 
+  test('that was renewed is the one that counts: revoking it ends connections', async () => {
+    const [first, second] = [await start(), await start()]
+    await first.membership.createNetwork({ name: 'home' })
+    await join(second, first, { nodeType: 'hypha' })
+    const proofs = first.audit.filter(({ event }) => event === 'member:proven').length
+    await second.membership.renew()
+    await until(
+      [first],
+      () => first.audit.filter(({ event }) => event === 'member:proven').length > proofs,
+    )
+    const { serial } = second.membership.status().network!.certificate
+    await first.membership.revoke({ serial }, 'removed')
+    await until([first, second], () => !isConnected(first, second) && !isConnected(second, first))
+  })
+
   test('that was revoked is not renewed', async () => {
     const [first, second] = [await start(), await start()]
     await first.membership.createNetwork({ name: 'home' })
