@@ -12,7 +12,7 @@ export { measureCapabilities, parseCapabilities } from './capabilities.ts'
 export type { CapabilityRecord, MeasureInit } from './capabilities.ts'
 export { NODE_PRESETS } from './node-type.ts'
 export type { NodePreset } from './node-type.ts'
-export { createSystemClock, createSystemRandom } from './system.ts'
+export { createSystemClock, createSystemRandom } from '@mycelium/identity'
 export {
   FabricCapabilitiesError,
   FabricFrameError,
