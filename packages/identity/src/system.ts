@@ -7,9 +7,9 @@ const TIMEOUT_MS_MAX: number = 2 ** 31 - 1
 const BOUND_MAX: number = 2 ** 32
 
 /**
- * Time by `performance.now()`, for programs without another {@link Clock}. It stands still while the
- * machine sleeps: handshakes, sessions and retries may well last as long as it was awake. Timers
- * keep the process alive until they are cancelled.
+ * Time by `performance.now()`, for programs without another {@link Clock}. It stands still while
+ * the machine sleeps: handshakes, sessions and retries may well last as long as it was awake.
+ * Timers keep the process alive until they are cancelled.
  */
 export function createSystemClock(): Clock {
   const now = (): number => performance.now()
