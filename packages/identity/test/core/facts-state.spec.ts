@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { FACTS_HELD_MAX } from '../../src/constants.ts'
+import { decodeEnvelope } from '../../src/core/envelope.ts'
 import {
   bytesOf,
   DAY,
@@ -56,6 +57,7 @@ describe('facts', () => {
     const good = fact({ issuer: g1, number: 1, statement: spent(1) })
     const flipped = Uint8Array.from(good)
     flipped[good.byteLength - 1] = (flipped[good.byteLength - 1] ?? 0) ^ 1
+    const unsigned = sealed('fact', decodeEnvelope(good).body, [a])
     const signed = sealed('certificate', Uint8Array.of(0xa0), [g1])
     const rotationOfAnother = sealedRotation(
       {
@@ -71,6 +73,7 @@ describe('facts', () => {
     )
     const refusals = [
       [flipped, 'a signature is not valid'],
+      [unsigned, 'not signed by its issuer'],
       [good.slice(1), 'envelope: '],
       [signed, 'fact: "network" is missing'],
       [fact({ issuer: g1, number: 1, statement: spent(1) }, other), 'of another network'],
