@@ -3,11 +3,11 @@ import { UsageError } from './errors.ts'
 
 /** What can be configured, with its defaults. */
 export const CONFIG_SCHEMA = z.strictObject({
-  /** Multiaddrs to listen on. Port 0: any. */
+  /** Multiaddrs to listen on; port 0: any. 7752 is nobody's at IANA. */
   listen: z
     .array(z.string().max(256))
     .max(16)
-    .default(['/ip4/0.0.0.0/tcp/7946', '/ip6/::/tcp/7946']),
+    .default(['/ip4/0.0.0.0/tcp/7752', '/ip6/::/tcp/7752']),
   /** Multiaddrs under which others reach this node; empty: those it listens on. */
   announce: z.array(z.string().max(256)).max(16).default([]),
   /** Multiaddrs of members to begin with, `/p2p/` included. */
