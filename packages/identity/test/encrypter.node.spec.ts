@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { connect } from 'node:net'
 import type { Socket } from 'node:net'
 import { generateKeyPair } from '@libp2p/crypto/keys'
-import type { ConnectionEncrypter, Libp2p, MessageStream, Multiaddr } from '@libp2p/interface'
+import type { ConnectionEncrypter, Libp2p, MessageStream } from '@libp2p/interface'
 import { tcp } from '@libp2p/tcp'
 import { tls } from '@libp2p/tls'
 import { yamux } from '@libp2p/yamux'
@@ -17,6 +17,8 @@ import { dial, isConnected, startNode, until } from './kit/libp2p-node.ts'
 import type { TestNode, TestNodeInit } from './kit/libp2p-node.ts'
 
 const PROTOCOL = `${HANDSHAKE_PROTOCOL}/tls/1.0.0`
+type Multiaddr = ReturnType<Libp2p['getMultiaddrs']>[number]
+
 /** Code of `/p2p/`. */
 const P2P = 421
 

@@ -1,11 +1,11 @@
 import { createSeededRandom } from '@mycelium/simulator'
 import { describe, expect, test } from 'vitest'
 import { HANDSHAKE_TIMEOUT_MS } from '../../src/constants.ts'
-import { decodeMessage, encodeMessage } from '../../src/core/messages.ts'
+import { decodeMessage } from '../../src/core/messages.ts'
 import { createTries } from '../../src/core/tries.ts'
 import { newInitiator, newResponder, runPair, timeAt } from '../kit/handshake-pair.ts'
 import type { PairInit } from '../kit/handshake-pair.ts'
-import { change, kindsOf, refusal } from '../kit/handshake-words.ts'
+import { refusal } from '../kit/handshake-words.ts'
 import { createTestMember, createTestNetwork, NOW, WEEK_S } from '../kit/network.ts'
 
 const random = createSeededRandom(7, 'attacks')

@@ -62,7 +62,7 @@ export interface PairResult {
   readonly order: readonly string[]
 }
 
-export const NEUTRAL: TrustSource = {
+const NEUTRAL: TrustSource = {
   historyOf: () => undefined,
   consensusOf: () => undefined,
 }

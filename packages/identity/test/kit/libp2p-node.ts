@@ -67,23 +67,46 @@ export async function dial(from: TestNode, to: TestNode): Promise<void> {
   await from.libp2p.dial(address)
 }
 
-/** Resolves when `check` holds; looks again at each event of the memberships. */
+/** What may have changed something that a test waits for. */
+const MEMBERSHIP_EVENTS = [
+  'member:admitted',
+  'member:proven',
+  'member:refused',
+  'member:revoked',
+  'certificate:renewed',
+  'fact',
+] as const
+const LIBP2P_EVENTS = ['connection:open', 'connection:close'] as const
+/** Some of what is waited for tells nobody: a dial that was begun, a key that arrived. */
+const LOOK_INTERVAL_MS = 50
+const UNTIL_TIMEOUT_MS = 15_000
+
+/** Resolves when `check` holds: asks after each event of the nodes. */
 export async function until(
   nodes: readonly TestNode[],
   check: () => boolean,
   what = 'it',
 ): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>()
-  const deadline = setTimeout(() => reject(new Error(`${what} did not happen`)), 15_000)
-  // Closed connections are no event of a membership: libp2p is asked as well.
+  const end = new AbortController()
+  const { signal } = end
+  // After the others have heard of it as well.
   const look = (): void => {
-    if (check()) resolve()
+    setImmediate(() => {
+      if (check()) resolve()
+    })
   }
-  const poll = setInterval(look, 20)
+  for (const { membership, libp2p } of nodes) {
+    for (const type of MEMBERSHIP_EVENTS) membership.addEventListener(type, look, { signal })
+    for (const type of LIBP2P_EVENTS) libp2p.addEventListener(type, look, { signal })
+  }
+  const deadline = setTimeout(() => reject(new Error(`${what} did not happen`)), UNTIL_TIMEOUT_MS)
+  const poll = setInterval(look, LOOK_INTERVAL_MS)
   look()
   try {
     await promise
   } finally {
+    end.abort()
     clearTimeout(deadline)
     clearInterval(poll)
   }
