@@ -195,8 +195,11 @@ export class Judge {
       this.#checkLeaders(index, entryTerm, term)
     }
     const lastTerm = member.terms.get(commit) ?? 0
+    assert.equal(lastTerm, term, `${id} commits ${lastTerm}/${commit} by counting, in term ${term}`)
     for (const voters of [membership.voters, membership.votersOutgoing]) {
-      const holders = voters.filter((voter) => this.#holds(voter, { term: lastTerm, index: commit }))
+      const holders = voters.filter((voter) =>
+        this.#holds(voter, { term: lastTerm, index: commit }),
+      )
       const isQuorum = voters.length === 0 || holders.length > voters.length / 2
       assert.ok(isQuorum, `${id} commits ${commit}: of ${voters.join()} ${holders.join()} have it`)
     }
@@ -237,7 +240,8 @@ export class Judge {
       const given = this.#votes.get(key)
       assert.ok(given === undefined || given === vote, `${id} votes twice in term ${term}`)
       this.#votes.set(key, vote)
-      const isDurable = hardState.term > term || (hardState.term === term && hardState.vote === vote)
+      const isDurable =
+        hardState.term > term || (hardState.term === term && hardState.vote === vote)
       assert.ok(isDurable, `${id} votes in term ${term} before that is durable`)
     } else if (type === 'append-response' && message.rejected === undefined) {
       const { index } = message

@@ -54,22 +54,16 @@ export const KNOWN_BUGS: readonly KnownBug[] = [
     wrong: '  log.append(entries)\n  raft.progress.get(raft.id)?.acknowledged(log.lastIndex)\n',
   },
   {
-    name: 'a late acknowledgement of the disk counts for entries that replaced what it was for',
-    file: 'core/raw-node.ts',
-    right: 'done.last !== undefined && done.term === this.#raft.term',
-    wrong: 'done.last !== undefined',
-  },
-  {
     name: 'a late append cuts off what was acknowledged',
     file: 'core/log.ts',
     right: 'entries.find((entry) => !this.has(entry))',
     wrong: 'entries.find((entry) => entry.index > this.committed)',
   },
   {
-    name: 'the commit index goes beyond what the leader has compared',
-    file: 'core/log.ts',
-    right: 'this.commitTo(Math.min(commit, last))',
-    wrong: 'this.commitTo(Math.min(commit, this.lastIndex))',
+    name: 'a heartbeat commits what the leader has not compared',
+    file: 'core/leader.ts',
+    right: 'const commit = Math.min(progress.match, raft.log.committed)',
+    wrong: 'const { committed: commit } = raft.log',
   },
   {
     name: 'a read without a round of heartbeats',
@@ -112,7 +106,10 @@ export const KNOWN_BUGS: readonly KnownBug[] = [
     file: 'core/follower.ts',
     right: '  if (id.index <= log.committed) return false\n',
     wrong: '',
-    also: { right: '  if (log.has(id)) {', wrong: '  if (log.has(id) && log.committed < id.index) {' },
+    also: {
+      right: '  if (log.has(id)) {',
+      wrong: '  if (log.has(id) && log.committed < id.index) {',
+    },
   },
   {
     name: 'a change of several voters at once without a joint configuration',

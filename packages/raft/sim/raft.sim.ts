@@ -17,7 +17,7 @@ export const name = 'raft'
 
 const FAULTS_MS = 7_000
 /** Elections, catching up, and leaving of joint configurations, one after the other. */
-const HEALING_MS = 3_000
+const HEALING_MS = 2_000
 const STEPS_MAX = 2_000_000
 const CLIENTS = 5
 const READERS = 2
@@ -69,7 +69,7 @@ export function simulate(seed: number): SimulationResult {
   settle(cluster)
   clock.advanceSync(HEALING_MS, { stepsMax: STEPS_MAX })
   const answered = history.answered
-  clock.advanceSync(HEALING_MS / 3, { stepsMax: STEPS_MAX })
+  clock.advanceSync(HEALING_MS / 2, { stepsMax: STEPS_MAX })
   const isServing = history.answered > answered + CLIENTS
   assert.ok(isServing, `clients are not answered after the faults\n${cluster.describe()}`)
   checkAgreement(cluster)

@@ -163,7 +163,9 @@ export class RawNode {
    * @param context - returned with the answer; of {@link CONTEXT_BYTES_MAX} bytes at most */
   readIndex(context: Uint8Array): void {
     if (context.byteLength > CONTEXT_BYTES_MAX) {
-      throw new RangeError(`context must have ${CONTEXT_BYTES_MAX} bytes at most, got ${context.byteLength}`)
+      throw new RangeError(
+        `context must have ${CONTEXT_BYTES_MAX} bytes at most, got ${context.byteLength}`,
+      )
     }
     this.#raft.readIndex(context)
   }
