@@ -6,6 +6,7 @@ import { addCompletion } from './commands/completion.ts'
 import { addConfig } from './commands/config.ts'
 import { addDemo } from './commands/demo.ts'
 import { addDoctor } from './commands/doctor.ts'
+import { addDrill } from './commands/drill.ts'
 import { addInstall } from './commands/install.ts'
 import { addInternal } from './commands/internal.ts'
 import { addMembership } from './commands/membership.ts'
@@ -16,7 +17,7 @@ import { EXIT_FAILED, EXIT_OK, EXIT_SIGNAL_BASE } from './constants.ts'
 import type { Act, Action, AddCommand, CommandContext, OutputFormat, Streams } from './context.ts'
 import { EndedError, UsageError, type EndCause } from './errors.ts'
 import { codeOf, exitCodeOf } from './exit-codes.ts'
-import { untilEnd } from './lifetime.ts'
+import { isServedToItsEnd, untilEnd } from './lifetime.ts'
 import { version } from './version.ts'
 
 const COMMANDS: readonly AddCommand[] = [
@@ -28,6 +29,7 @@ const COMMANDS: readonly AddCommand[] = [
   addConfig,
   addDoctor,
   addDemo,
+  addDrill,
   addInstall,
   addCompletion,
   addInternal,
@@ -77,7 +79,7 @@ export async function run(args: readonly string[], streams: Streams): Promise<nu
     // What was written last fails a moment later.
     await setImmediate()
     const ended = untilEnd()
-    if (ended.aborted) throw ended.reason
+    if (ended.aborted && !isServedToItsEnd()) throw ended.reason
     return exitCode
   } catch (error) {
     return report(error, program, streams)
@@ -153,7 +155,7 @@ function lineOf(error: unknown, verbose: boolean): string {
 
 function oneLine(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error)
-  return message
+  return withoutTokens(message)
     .replace(/^error: /, '')
     .replaceAll(/\s*\n\s*/g, ' ')
     .trim()
@@ -161,7 +163,12 @@ function oneLine(error: unknown): string {
 
 /** With the causes: that is what the option is for. */
 function trace(error: unknown): string {
-  if (!(error instanceof Error)) return String(error)
+  if (!(error instanceof Error)) return withoutTokens(String(error))
   const cause = error.cause === undefined ? '' : `\ncaused by: ${trace(error.cause)}`
-  return `${error.stack ?? error.message}${cause}`
+  return `${withoutTokens(error.stack ?? error.message)}${cause}`
+}
+
+/** Who gives a token where none belongs must not find it in a log as well. */
+function withoutTokens(text: string): string {
+  return text.replaceAll(/myc1_[\w-]*/g, '[token]')
 }
