@@ -106,7 +106,8 @@ export class Faults {
     const machine = this.#random.below(2) === 0 ? leader : this.#any()
     if (machine === undefined) return
     this.#cluster.crash(machine, withPower)
-    this.#later(800, () => this.#cluster.restart(machine))
+    const isSoon = this.#random.below(2) === 0
+    this.#later(isSoon ? 50 : 800, () => this.#cluster.restart(machine))
   }
 
   #pause(): void {

@@ -21,13 +21,16 @@ function patched(text: string, right: string, wrong: string): string {
 
 export interface Found {
   readonly bug: KnownBug
-  /** Seeds until it was found; `undefined`: it was not. */
-  readonly seeds: number | undefined
+  /** The first that found it; `undefined`: none did. */
+  readonly seed: number | undefined
   readonly words: string
 }
 
-/** @param seedsMax - after so many it counts as not found */
-export async function findBug(bug: KnownBug, seedsMax: number): Promise<Found> {
+/** Runs seeds until one finds `bug`. */
+export async function findBug(
+  bug: KnownBug,
+  { firstSeed = 1, seeds }: { readonly firstSeed?: number; readonly seeds: number },
+): Promise<Found> {
   const scratch = mkdtempSync(join(tmpdir(), 'raft-bug-'))
   try {
     for (const folder of ['src', 'sim']) {
@@ -41,15 +44,15 @@ export async function findBug(bug: KnownBug, seedsMax: number): Promise<Found> {
     writeFileSync(file, text)
     const url = pathToFileURL(join(scratch, 'sim/raft.sim.ts')).href
     const { simulate } = (await import(url)) as Simulation
-    for (let seed = 1; seed <= seedsMax; seed++) {
+    for (let seed = firstSeed; seed < firstSeed + seeds; seed++) {
       try {
         await simulate(seed)
       } catch (error) {
         const words = error instanceof Error ? error.message : String(error)
-        return { bug, seeds: seed, words: words.split('\n')[0] ?? '' }
+        return { bug, seed, words: words.split('\n')[0] ?? '' }
       }
     }
-    return { bug, seeds: undefined, words: '' }
+    return { bug, seed: undefined, words: '' }
   } finally {
     rmSync(scratch, { recursive: true })
   }
@@ -62,8 +65,8 @@ if (import.meta.main) {
   })
   for (const bug of KNOWN_BUGS) {
     if (positionals.length > 0 && !positionals.some((words) => bug.name.includes(words))) continue
-    const { seeds, words } = await findBug(bug, Number(values.seeds))
-    console.log(`${bug.name}: ${seeds === undefined ? 'NOT FOUND' : `seed ${seeds}: ${words}`}`)
-    if (seeds === undefined) process.exitCode = 1
+    const { seed, words } = await findBug(bug, { seeds: Number(values.seeds) })
+    console.log(`${bug.name}: ${seed === undefined ? 'NOT FOUND' : `seed ${seed}: ${words}`}`)
+    if (seed === undefined) process.exitCode = 1
   }
 }

@@ -6,6 +6,8 @@ export interface KnownBug {
   /** What stands there once. */
   readonly right: string
   readonly wrong: string
+  /** Found it; any other may do so too. */
+  readonly seed: number
   /** Needed for the first to matter. */
   readonly also?: { readonly right: string; readonly wrong: string }
 }
@@ -13,96 +15,112 @@ export interface KnownBug {
 export const KNOWN_BUGS: readonly KnownBug[] = [
   {
     name: 'the vote is not persisted',
+    seed: 1,
     file: 'core/raw-node.ts',
     right: '...(isHardNew && { hardState }),',
     wrong: '...(isHardNew && { hardState: { ...hardState, vote: undefined } }),',
   },
   {
     name: 'a vote is given twice in a term',
+    seed: 1,
     file: 'core/raft.ts',
     right: 'const isGranted = mayVote &&',
     wrong: 'const isGranted = (mayVote || type === "vote") &&',
   },
   {
     name: 'a candidate asks before its term is durable',
+    seed: 1,
     file: 'core/raft.ts',
     right: "else this.sendAfterPersist({ type: 'vote', ...request })",
     wrong: "else this.send({ type: 'vote', ...request })",
   },
   {
     name: 'a vote for a log that is not up to date',
+    seed: 1,
     file: 'core/raft.ts',
     right: 'mayVote && this.log.isUpToDate(last)',
     wrong: 'mayVote',
   },
   {
     name: 'an entry of an older term is committed by counting',
+    seed: 1,
     file: 'core/log.ts',
     right: 'index <= this.committed || this.term(index) !== term) return false',
     wrong: 'index <= this.committed || term < 0) return false',
   },
   {
     name: 'acknowledged before it is durable',
+    seed: 1,
     file: 'core/follower.ts',
     right: "if (last !== undefined) return raft.sendAfterPersist({ type: 'append-response'",
     wrong: "if (last !== undefined) return raft.send({ type: 'append-response'",
   },
   {
     name: 'a leader counts its own entries before they are durable',
+    seed: 1,
     file: 'core/leader.ts',
     right: '  log.append(entries)\n',
     wrong: '  log.append(entries)\n  raft.progress.get(raft.id)?.acknowledged(log.lastIndex)\n',
   },
   {
     name: 'a late append cuts off what was acknowledged',
+    seed: 1,
     file: 'core/log.ts',
     right: 'entries.find((entry) => !this.has(entry))',
     wrong: 'entries.find((entry) => entry.index > this.committed)',
   },
   {
     name: 'a heartbeat commits what the leader has not compared',
+    seed: 1,
     file: 'core/leader.ts',
     right: 'const commit = Math.min(progress.match, raft.log.committed)',
     wrong: 'const { committed: commit } = raft.log',
   },
   {
     name: 'a read without a round of heartbeats',
+    seed: 1,
     file: 'core/leader.ts',
     right: "if (isAlone || (raft.config.reads === 'lease' && holdsLease(raft)))",
     wrong: 'if (isAlone || raft.term > 0)',
   },
   {
     name: 'a read before the leader has committed in its term',
+    seed: 1,
     file: 'core/leader.ts',
     right: 'const hasOwnCommit = log.term(log.committed) === raft.term',
     wrong: 'const hasOwnCommit = log.committed > 0',
   },
   {
     name: 'a lease without a majority that answers',
+    seed: 1,
     file: 'core/leader.ts',
     right: 'return begun !== undefined && raft.ticks - begun <= leaseTicks',
     wrong: 'return leaseTicks > 0 || begun === 0',
   },
   {
     name: 'a lease as long as the check of the quorum',
+    seed: 1,
     file: 'core/leader.ts',
     right: 'raft.ticks - begun <= leaseTicks',
     wrong: 'raft.ticks - begun <= leaseTicks + raft.config.electionTicks',
   },
   {
     name: 'a lease that does not end when leadership is handed over',
+    seed: 1,
     file: 'core/leader.ts',
     right: 'if (raft.hasHandedOver) return false',
     wrong: 'if (raft.ticks < 0) return false',
   },
   {
     name: 'a lease that a restarted member forgets',
+    seed: 1,
     file: 'core/raft.ts',
     right: "reads === 'lease' && this.ticks < electionTicks",
     wrong: "reads === 'lease' && this.ticks < 0",
   },
   {
     name: 'a snapshot goes backwards',
+    seed: 1,
     file: 'core/follower.ts',
     right: '  if (id.index <= log.committed) return false\n',
     wrong: '',
@@ -113,6 +131,7 @@ export const KNOWN_BUGS: readonly KnownBug[] = [
   },
   {
     name: 'a change of several voters at once without a joint configuration',
+    seed: 1,
     file: 'core/membership.ts',
     right: "transition === 'auto' && changes.length <= 1",
     wrong: "transition === 'auto'",
@@ -120,30 +139,35 @@ export const KNOWN_BUGS: readonly KnownBug[] = [
   },
   {
     name: 'a second change before the first is applied',
+    seed: 1,
     file: 'core/leader.ts',
     right: 'if (raft.pendingChangeIndex > raft.log.applied) {',
     wrong: 'if (raft.pendingChangeIndex > raft.log.lastIndex) {',
   },
   {
     name: 'a joint configuration in which only the new half commits',
+    seed: 1,
     file: 'core/quorum.ts',
     right: 'Math.min(majorityIndex(incoming, acknowledged), majorityIndex(outgoing, acknowledged))',
     wrong: 'Math.min(majorityIndex(incoming, acknowledged), outgoing.size + Infinity)',
   },
   {
     name: 'a joint configuration in which only the new half elects',
+    seed: 1,
     file: 'core/quorum.ts',
     right: 'const other = majorityVote(outgoing, votes)',
     wrong: 'const other = majorityVote(new Set([...outgoing].slice(9)), votes)',
   },
   {
     name: 'a campaign with a change that is committed and not applied',
+    seed: 1,
     file: 'core/raft.ts',
     right: 'if (this.#hasUnappliedChange()) return',
     wrong: 'if (this.#hasUnappliedChange() && this.term < 0) return',
   },
   {
     name: 'a snapshot older than the change that adds its receiver is refused',
+    seed: 1,
     file: 'core/follower.ts',
     right: '  if (id.index <= log.committed) return false\n',
     wrong: `  if (id.index <= log.committed) return false

@@ -11,13 +11,13 @@ import type { RaftInit } from '../src/index.ts'
 import { History, startClient } from './clients.ts'
 import { Cluster, type Machine } from './cluster.ts'
 import { chooseFeatures, Faults } from './faults.ts'
-import type { NodeOptions } from './sim-node.ts'
+import { type NodeOptions, TICK_MS } from './sim-node.ts'
 
 export const name = 'raft'
 
 const FAULTS_MS = 7_000
-/** Elections, catching up, and leaving of joint configurations, one after the other. */
-const HEALING_MS = 2_000
+/** Time for elections, catching up, and leaving of joint configurations, one after the other. */
+const HEALING_ELECTIONS = 20
 const STEPS_MAX = 2_000_000
 const CLIENTS = 5
 const READERS = 2
@@ -30,7 +30,8 @@ function chooseOptions(random: World['random']): NodeOptions {
     reads,
     preVote: coin(),
     checkQuorum: reads === 'lease' || random.below(3) === 0,
-    electionTicks: 10,
+    // Long ones leave time in which two lead: with leases that must do no harm.
+    electionTicks: reads === 'lease' && coin() ? 30 : 10,
     heartbeatTicks: 1 + random.below(3),
     stepsDownOnRemoval: random.below(4) > 0,
     forwardsProposals: random.below(4) > 0,
@@ -49,6 +50,7 @@ export function simulate(seed: number): SimulationResult {
   const world = createWorld({ seed })
   const { clock, random, coverage } = world
   const options = chooseOptions(random.fork('options'))
+  const healingMs = HEALING_ELECTIONS * (options.electionTicks ?? 0) * TICK_MS
   const features = chooseFeatures(world)
   const voters = random.below(2) === 0 ? 3 : 5
   const spares = features.has('membership') ? 2 : 0
@@ -65,11 +67,11 @@ export function simulate(seed: number): SimulationResult {
   clock.advanceSync(FAULTS_MS, { stepsMax: STEPS_MAX })
   faults.stop()
   heal(cluster, features.has('membership'))
-  clock.advanceSync(HEALING_MS, { stepsMax: STEPS_MAX })
+  clock.advanceSync(healingMs, { stepsMax: STEPS_MAX })
   settle(cluster)
-  clock.advanceSync(HEALING_MS, { stepsMax: STEPS_MAX })
+  clock.advanceSync(healingMs, { stepsMax: STEPS_MAX })
   const answered = history.answered
-  clock.advanceSync(HEALING_MS / 2, { stepsMax: STEPS_MAX })
+  clock.advanceSync(1_000, { stepsMax: STEPS_MAX })
   const isServing = history.answered > answered + CLIENTS
   assert.ok(isServing, `clients are not answered after the faults\n${cluster.describe()}`)
   checkAgreement(cluster)
