@@ -7,7 +7,7 @@
  */
 import assert from 'node:assert/strict'
 import { createWorld, type SimulationResult, type World } from '@mycelium/simulator'
-import type { RaftInit } from '../src/index.ts'
+import { describeMembership, type RaftInit } from '../src/index.ts'
 import { History, startClient } from './clients.ts'
 import { Cluster, type Machine } from './cluster.ts'
 import { chooseFeatures, Faults } from './faults.ts'
@@ -113,6 +113,12 @@ function settle(cluster: Cluster): void {
   })
   const { voters, votersOutgoing, learners } = judge.membership
   const members = new Set([...voters, ...votersOutgoing, ...learners])
+  // Until those who stay know of it, they may need the vote of who goes.
+  const areInformed = machines.every(({ id, node }) => {
+    const known = node === undefined ? undefined : describeMembership(node.raw.status().membership)
+    return !voters.includes(id) || known === describeMembership(judge.membership)
+  })
+  if (!areInformed) return
   for (const machine of machines) if (!members.has(machine.id)) cluster.crash(machine, false)
 }
 

@@ -193,7 +193,8 @@ function writeBody(writer: Writer, message: Message): void {
       return writer.flag(message.isTransfer)
     case 'vote-response':
     case 'pre-vote-response':
-      return writer.flag(message.isGranted)
+      writer.flag(message.isGranted)
+      return writeId(writer, message.commit)
     case 'snapshot':
       return writeSnapshot(writer, message.snapshot)
     case 'timeout-now':
@@ -381,7 +382,7 @@ function readBody(reader: Reader, type: MessageType): object {
       return { type, last: readId(reader), isTransfer: reader.flag() }
     case 'vote-response':
     case 'pre-vote-response':
-      return { type, isGranted: reader.flag() }
+      return { type, isGranted: reader.flag(), commit: readId(reader) }
     case 'snapshot':
       return { type, snapshot: readSnapshot(reader) }
     case 'timeout-now':

@@ -82,6 +82,7 @@ const body = fc.oneof(
   fc.record({
     type: fc.constantFrom('vote-response', 'pre-vote-response'),
     isGranted: fc.boolean(),
+    commit: entryId,
   }),
   fc.record({ type: fc.constant('snapshot'), snapshot }),
   fc.record({ type: fc.constant('timeout-now') }),

@@ -297,7 +297,14 @@ describe('raw node', () => {
     const last = feed(4, [entry(2, 2)])
     node.persisted(first.number)
     // It would be read from the storage, which may have the one of term 3 there.
-    node.step({ type: 'vote-response', from: 'b', to: 'a', term: 4, isGranted: true })
+    node.step({
+      type: 'vote-response',
+      from: 'b',
+      to: 'a',
+      term: 4,
+      isGranted: true,
+      commit: { term: 1, index: 1 },
+    })
     expect(node.status().lastIndex).toBe(2)
     node.persisted(last.number)
     expect(last.entries).toEqual([entry(2, 2)])

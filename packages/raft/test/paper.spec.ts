@@ -185,7 +185,14 @@ describe('paper, section 5.2: elections', () => {
     const group = Group.start('abcde', PLAIN)
     group.campaign('a')
     const grant = (from: string) => {
-      group.step('a', { type: 'vote-response', from, to: 'a', term: 2, isGranted: true })
+      group.step('a', {
+        type: 'vote-response',
+        from,
+        to: 'a',
+        term: 2,
+        isGranted: true,
+        commit: { term: 1, index: 1 },
+      })
     }
     grant('b')
     grant('b')
@@ -288,7 +295,14 @@ describe('paper, sections 5.3 and 5.4: logs', () => {
       const group = Group.start('abc', PLAIN)
       group.feed('a', { term: 1, index: 1 }, [entry(2, 2)], { from: 'b', term: 2 })
       group.campaign('a')
-      group.step('a', { type: 'vote-response', from: 'c', to: 'a', term: 3, isGranted: true })
+      group.step('a', {
+        type: 'vote-response',
+        from: 'c',
+        to: 'a',
+        term: 3,
+        isGranted: true,
+        commit: { term: 1, index: 1 },
+      })
       group.step('a', { type: 'append-response', from: 'c', to: 'a', term: 3, index: 2 })
       expect(group.status('a').commit).toBe(1)
       group.step('a', { type: 'append-response', from: 'c', to: 'a', term: 3, index: 3 })
@@ -478,7 +492,14 @@ describe('thesis', () => {
     () => {
       const group = Group.start('abc', PLAIN)
       group.campaign('a')
-      group.step('a', { type: 'vote-response', from: 'b', to: 'a', term: 2, isGranted: true })
+      group.step('a', {
+        type: 'vote-response',
+        from: 'b',
+        to: 'a',
+        term: 2,
+        isGranted: true,
+        commit: { term: 1, index: 1 },
+      })
       group.read('a', 'r')
       expect(only(group.out('a'), 'heartbeat')).toEqual([])
       group.step('a', { type: 'append-response', from: 'b', to: 'a', term: 2, index: 2 })

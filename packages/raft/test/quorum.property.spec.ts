@@ -62,7 +62,10 @@ describe('quorums', () => {
 })
 
 /** The same rules on plain lists, one member after the other. */
-function dumbly(old: Membership, { transition, changes }: MembershipChange): Membership | undefined {
+function dumbly(
+  old: Membership,
+  { transition, changes }: MembershipChange,
+): Membership | undefined {
   const joint = old.votersOutgoing.length > 0
   if (transition === 'auto' && changes.length === 0) {
     if (!joint) return undefined
@@ -83,7 +86,13 @@ function dumbly(old: Membership, { transition, changes }: MembershipChange): Mem
   const voters = those('voter')
   if (voters.length === 0) return undefined
   if (transition === 'auto' && changes.length === 1) {
-    return { voters, votersOutgoing: [], learners: those('learner'), learnersNext: [], autoLeave: false }
+    return {
+      voters,
+      votersOutgoing: [],
+      learners: those('learner'),
+      learnersNext: [],
+      autoLeave: false,
+    }
   }
   return {
     voters,

@@ -51,20 +51,29 @@ it('every record comes back as it was', () => {
 it('bytes that were changed are refused, or stand for something else in the only way', () => {
   const changed = fc.tuple(fc.nat(), fc.nat(255), fc.nat(3))
   fc.assert(
-    fc.property(message, record, fc.array(changed, { minLength: 1, maxLength: 3 }), (a, b, list) => {
-      for (const [original, codec] of [
-        [encodeMessage(a), messages],
-        [encodeRecord(b), records],
-      ] as const) {
-        let bytes = original
-        for (const [where, value, way] of list) {
-          const at = where % (bytes.length + 1)
-          const rest = bytes.subarray(way === 0 ? at : at + 1)
-          bytes = Uint8Array.from([...bytes.subarray(0, at), ...(way < 3 ? [value] : []), ...rest])
+    fc.property(
+      message,
+      record,
+      fc.array(changed, { minLength: 1, maxLength: 3 }),
+      (a, b, list) => {
+        for (const [original, codec] of [
+          [encodeMessage(a), messages],
+          [encodeRecord(b), records],
+        ] as const) {
+          let bytes = original
+          for (const [where, value, way] of list) {
+            const at = where % (bytes.length + 1)
+            const rest = bytes.subarray(way === 0 ? at : at + 1)
+            bytes = Uint8Array.from([
+              ...bytes.subarray(0, at),
+              ...(way < 3 ? [value] : []),
+              ...rest,
+            ])
+          }
+          isCanonical<never>(bytes, codec as never)
         }
-        isCanonical<never>(bytes, codec as never)
-      }
-    }),
+      },
+    ),
     { numRuns: RUNS },
   )
 })

@@ -98,7 +98,7 @@ function describeBody(message: Message): string {
       return `last ${describeId(message.last)}${message.isTransfer ? ' transfer' : ''}`
     case 'vote-response':
     case 'pre-vote-response':
-      return message.isGranted ? 'granted' : 'refused'
+      return `${message.isGranted ? 'granted' : 'refused'} commit ${describeId(message.commit)}`
     case 'snapshot':
       return describeSnapshot(message.snapshot)
     case 'timeout-now':

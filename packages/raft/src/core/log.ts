@@ -95,6 +95,11 @@ export class RaftLog {
     this.committed = index
   }
 
+  /** The last entry known to be committed. */
+  get commit(): EntryId {
+    return { term: this.term(this.committed) ?? 0, index: this.committed }
+  }
+
   /** Commits `id` if it is of that term here and not committed. */
   maybeCommit({ term, index }: EntryId): boolean {
     if (index <= this.committed || this.term(index) !== term) return false

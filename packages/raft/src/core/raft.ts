@@ -16,6 +16,7 @@ import { Inflights, Progress } from './progress.ts'
 import { type VoteResult, voteResult } from './quorum.ts'
 import { ReadQueue, Rounds } from './reads.ts'
 import type {
+  EntryId,
   HardState,
   LogIndex,
   Message,
@@ -243,7 +244,8 @@ export class Raft {
     for (const to of [...votersOf(this.membership)].sort()) {
       if (to === this.id) {
         // Its own vote counts once it is durable, like any other.
-        this.sendAfterPersist({ type: `${type}-response`, to, term, isGranted: true })
+        const { commit } = this.log
+        this.sendAfterPersist({ type: `${type}-response`, to, term, isGranted: true, commit })
       } else {
         const request = { to, term, last: this.log.last, isTransfer: kind === 'transfer' }
         if (isPre) this.send({ type: 'pre-vote', ...request })
@@ -284,7 +286,8 @@ export class Raft {
     }
     // To a pre-candidate the term that it asked for; a refusal tells ours.
     const answered = isGranted ? term : this.term
-    this.sendAfterPersist({ type: `${type}-response`, to: from, term: answered, isGranted })
+    const answer = { to: from, term: answered, isGranted, commit: this.log.commit }
+    this.sendAfterPersist({ type: `${type}-response`, ...answer })
   }
 
   // ---- messages
@@ -333,7 +336,8 @@ export class Raft {
     if ((checks || preVote) && (type === 'heartbeat' || type === 'append')) {
       this.sendAfterPersist({ type: 'append-response', to: from, index: 0 })
     } else if (type === 'pre-vote') {
-      this.sendAfterPersist({ type: 'pre-vote-response', to: from, isGranted: false })
+      const { commit } = this.log
+      this.sendAfterPersist({ type: 'pre-vote-response', to: from, isGranted: false, commit })
     }
   }
 
@@ -347,7 +351,7 @@ export class Raft {
       case 'vote-response':
       case 'pre-vote-response': {
         const expected = this.role === 'candidate' ? 'vote-response' : 'pre-vote-response'
-        if (message.type !== expected) return
+        if (message.type !== expected || this.#learnedCommit(message)) return
         return this.#decide(this.#count(message.from, message.isGranted))
       }
       case 'append-response':
@@ -361,6 +365,18 @@ export class Raft {
       case 'transfer-leader':
         return // there is no leader
     }
+  }
+
+  /**
+   * A leader that removes itself is gone once that is committed. Who has not heard of it may need
+   * the vote of just that node, which refuses it for the entries that came after, while it cannot
+   * lead itself any more. So voters tell what is committed. True: the configuration has changed,
+   * and the election counts the wrong votes.
+   */
+  #learnedCommit({ commit }: { readonly commit: EntryId }): boolean {
+    if (!this.log.maybeCommit(commit) || !this.#hasUnappliedChange()) return false
+    this.becomeFollower(this.term, undefined)
+    return true
   }
 
   #decide(result: VoteResult): void {

@@ -114,7 +114,12 @@ export type Message = Addressed &
         /** The leader asked for it (leadership transfer): leases do not count. */
         readonly isTransfer: boolean
       }
-    | { readonly type: 'vote-response' | 'pre-vote-response'; readonly isGranted: boolean }
+    | {
+        readonly type: 'vote-response' | 'pre-vote-response'
+        readonly isGranted: boolean
+        /** The last entry that is known to be committed there. */
+        readonly commit: EntryId
+      }
     | { readonly type: 'snapshot'; readonly snapshot: Snapshot }
     | { readonly type: 'timeout-now' }
     | { readonly type: 'transfer-leader'; readonly transferee: RaftId }
