@@ -7,12 +7,21 @@ export class FabricListenError extends CodedError<'ERR_FABRIC_LISTEN'> {
   }
   readonly code = 'ERR_FABRIC_LISTEN'
   readonly addresses: readonly string[]
+  /** Somebody else listens there. */
+  readonly isInUse: boolean
 
   constructor(addresses: readonly string[], options?: ErrorOptions) {
-    const why = options?.cause instanceof Error ? `: ${options.cause.message}` : ''
-    super(`cannot listen on ${addresses.join(', ')}${why}`, options)
+    const text = options?.cause instanceof Error ? options.cause.message : ''
+    super(`cannot listen on ${addresses.join(', ')}${text && `: ${reasonsIn(text)}`}`, options)
     this.addresses = addresses
+    this.isInUse = text.includes('EADDRINUSE')
   }
+}
+
+/** libp2p gives a stack for each address; people need the first line of each, once. */
+function reasonsIn(text: string): string {
+  const lines = [...text.matchAll(/^ {2}\/\S+: (?:\w*Error: )?(.+)$/gm)].map(([, why = '']) => why)
+  return lines.length > 0 ? [...new Set(lines)].join('; ') : text
 }
 
 /** The fabric was stopped; it has one life. */

@@ -31,3 +31,21 @@ it('each says what happened and keeps its cause', () => {
   }
   expect(errors[0]?.message).toContain('underneath')
 })
+
+it('an address in use is told in one line, without the stacks of libp2p', () => {
+  const text = `Some configured addresses failed to be listened on:
+
+  /ip4/127.0.0.1/tcp/7: Error: listen EADDRINUSE: address already in use 127.0.0.1:7
+      at Server.setupListenHandle [as _listen2] (node:net:2328:16)
+
+  /ip4/127.0.0.1/udp/0: UnsupportedListenAddressError: No transport was configured
+      at file:///libp2p/transport-manager.js:166:51
+`
+  const error = new api.FabricListenError(['/a', '/b'], { cause: new Error(text) })
+  expect(error.message).toBe(
+    'cannot listen on /a, /b: listen EADDRINUSE: address already in use 127.0.0.1:7; ' +
+      'No transport was configured',
+  )
+  expect(error.isInUse).toBe(true)
+  expect(errors[0]).toMatchObject({ isInUse: false })
+})

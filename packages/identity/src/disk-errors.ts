@@ -125,7 +125,7 @@ export class PassphraseWrongError extends CodedError<'ERR_IDENTITY_PASSPHRASE_WR
   }
   readonly code = 'ERR_IDENTITY_PASSPHRASE_WRONG'
   constructor(options?: ErrorOptions) {
-    super('wrong passphrase for the key file', options)
+    super('wrong passphrase, or somebody changed the file', options)
   }
 }
 

@@ -33,7 +33,7 @@ export function readToken(
   if (network !== undefined) {
     if (network === token.network) throw new MemberAlreadyError(network)
     throw new TokenForeignError(
-      `the token is of ${token.network}, this node is a member of ${network}`,
+      `the token is of ${token.network}, this node is a member of ${network}: leave it first`,
     )
   }
   if (!isTokenExpired(token, now)) return token

@@ -170,5 +170,5 @@ function trace(error: unknown): string {
 
 /** Who gives a token where none belongs must not find it in a log as well. */
 function withoutTokens(text: string): string {
-  return text.replaceAll(/myc1_[\w-]*/g, '[token]')
+  return text.replaceAll(/myc1_[\w-]+/g, '[token]')
 }

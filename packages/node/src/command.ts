@@ -29,7 +29,10 @@ export const NODE_TYPES = [
 export type NodeTypeName = (typeof NODE_TYPES)[number]
 
 const nodeId = z.string().regex(/^12D3KooW[1-9A-HJ-NP-Za-km-z]{44}$/, 'is no node id')
-const name = z.string().min(1).max(64)
+const name = z
+  .string()
+  .min(1, 'must have 1 to 64 characters')
+  .max(64, 'must have 1 to 64 characters')
 const names = z.array(name).max(16)
 const hex16 = z.string().regex(/^[0-9a-f]{32}$/, 'must be 32 hexadecimal digits')
 const reason = z.enum(['left', 'removed', 'compromised'])
@@ -193,7 +196,7 @@ export const COMMANDS = {
     summary: 'Packs the identity of this node, encrypted with a passphrase.',
     authority: 'admin',
     where: 'either',
-    input: z.object({ passphrase: z.string().min(8).max(1_024) }),
+    input: z.object({ passphrase: z.string().min(8, 'must have 8 characters or more').max(1_024) }),
     /** Base64. */
     output: z.object({ backup: z.string() }),
   },

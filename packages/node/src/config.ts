@@ -1,28 +1,38 @@
 import { z } from 'zod'
 import { UsageError } from './errors.ts'
+import { LOG_LEVELS } from './logger.ts'
+
+const addresses = (countMax: number) =>
+  z
+    .array(z.string().max(256), 'must be a list of texts')
+    .max(countMax, `must be at most ${countMax}`)
+
+const whole = (min: number, max: number) => {
+  const message = `must be a whole number from ${min} to ${max}`
+  return z.int(message).min(min, message).max(max, message)
+}
+
+const yesOrNo = z.boolean('must be true or false')
 
 /** What can be configured, with its defaults. */
 export const CONFIG_SCHEMA = z.strictObject({
   /** Multiaddrs to listen on; port 0: any. 7752 is nobody's at IANA. */
-  listen: z
-    .array(z.string().max(256))
-    .max(16)
-    .default(['/ip4/0.0.0.0/tcp/7752', '/ip6/::/tcp/7752']),
+  listen: addresses(16).default(['/ip4/0.0.0.0/tcp/7752', '/ip6/::/tcp/7752']),
   /** Multiaddrs under which others reach this node; empty: those it listens on. */
-  announce: z.array(z.string().max(256)).max(16).default([]),
+  announce: addresses(16).default([]),
   /** Multiaddrs of members to begin with, `/p2p/` included. */
-  peers: z.array(z.string().max(256)).max(256).default([]),
+  peers: addresses(256).default([]),
   /** Look for members on the local network. */
-  mdns: z.boolean().default(false),
+  mdns: yesOrNo.default(false),
   /** Forward connections between members that cannot reach each other. */
-  relay: z.boolean().default(false),
-  logLevel: z.enum(['trace', 'debug', 'info', 'warn', 'error']).default('info'),
+  relay: yesOrNo.default(false),
+  logLevel: z.enum(LOG_LEVELS, `must be one of ${LOG_LEVELS.join(', ')}`).default('info'),
   /** Port of `/metrics` on 127.0.0.1; 0: only on the socket. */
-  metricsPort: z.int().min(0).max(65_535).default(0),
+  metricsPort: whole(0, 65_535).default(0),
   /** File with the passphrase under which private keys are encrypted; empty: they are not. */
-  keyPassphraseFile: z.string().max(4_096).default(''),
+  keyPassphraseFile: z.string('must be a path').max(4_096, 'must be a path').default(''),
   /** Disk for the audit log. */
-  auditMebibytes: z.int().min(1).max(65_536).default(64),
+  auditMebibytes: whole(1, 65_536).default(64),
 })
 
 export type NodeConfig = z.output<typeof CONFIG_SCHEMA>

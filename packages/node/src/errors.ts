@@ -65,3 +65,15 @@ export class NotRunningError extends CodedError<'ERR_NODE_NOT_RUNNING'> {
     super(`no node runs here: nobody answers on ${socket}. To do: mycelium up`, options)
   }
 }
+
+/** A file that must not be there yet. */
+export class ExistsError extends CodedError<'ERR_NODE_EXISTS'> {
+  override get name(): string {
+    return 'ExistsError'
+  }
+  readonly code = 'ERR_NODE_EXISTS'
+
+  constructor(path: string, options?: ErrorOptions) {
+    super(`${path} exists already: choose another name, or remove it`, options)
+  }
+}

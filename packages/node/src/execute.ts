@@ -1,5 +1,11 @@
 import { createSystemRandom } from '@mycelium/fabric'
-import { packIdentity, readAudit, type TokenInfo, verifyAudit } from '@mycelium/identity'
+import {
+  NotMemberError,
+  packIdentity,
+  readAudit,
+  type TokenInfo,
+  verifyAudit,
+} from '@mycelium/identity'
 import type { NodeId } from '@mycelium/interface'
 import type { Command, CommandInput, CommandName, CommandResult, NodeStatus } from './command.ts'
 import { NotReadyError, UsageError } from './errors.ts'
@@ -117,6 +123,7 @@ const HANDLERS: Handlers = {
     return identityOf(executor)
   },
   'identity.backup': async ({ parts }, { passphrase }) => {
+    if (!parts.membership.status().network) throw new NotMemberError()
     const random = createSystemRandom()
     const packed = await packIdentity({ store: parts.store, random }, { passphrase })
     return { backup: Buffer.from(packed).toString('base64') }

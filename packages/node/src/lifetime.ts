@@ -4,6 +4,17 @@ import { EndedError, type EndCause } from './errors.ts'
 /** One process has one end, whoever asks. */
 let end: AbortController | undefined
 
+/** How this process serves, if it is a service. */
+let service: ServiceInit | undefined
+
+export interface ServiceInit {
+  /**
+   * Nothing but an order ends it: not the loss of its parent, of its terminal (unless it logs
+   * there), or of whoever reads what it writes. An init system, nohup(1) and setsid(1) want that.
+   */
+  readonly isDetached: boolean
+}
+
 /**
  * The end of this process as somebody outside wants it: aborts once, with an {@link EndedError} as
  * reason, at the first of
@@ -23,9 +34,39 @@ export function untilEnd(): AbortSignal {
   return end.signal
 }
 
+/**
+ * Says that this process is a service, which ends well when it is told to end. What it writes to
+ * closed pipes from then on is lost, which is no reason to end.
+ *
+ * @returns the signal of {@link untilEnd}
+ */
+export function serveUntilEnd(init: ServiceInit): AbortSignal {
+  service = init
+  return untilEnd()
+}
+
+/** Is this process a service that was told to end? That is no failure. */
+export function isServedToItsEnd(): boolean {
+  return service !== undefined && end?.signal.aborted === true && isOrder(end.signal.reason)
+}
+
+function isOrder(reason: unknown): boolean {
+  return (
+    reason instanceof EndedError && (reason.endedBy === 'SIGTERM' || reason.endedBy === 'SIGINT')
+  )
+}
+
+/** Node forgets that nohup(1) had SIGHUP ignored, so where the log goes has to tell. */
+function isOutlived(cause: EndCause): boolean {
+  if (service?.isDetached !== true) return false
+  if (cause === 'SIGHUP') return !process.stderr.isTTY
+  return cause !== 'SIGTERM' && cause !== 'SIGINT'
+}
+
 function watch(): AbortController {
   const controller = new AbortController()
   const endBy = (cause: EndCause): void => {
+    if (isOutlived(cause)) return
     if (!controller.signal.aborted) controller.abort(new EndedError(cause))
   }
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {

@@ -22,6 +22,7 @@ it('classes and the table of the README agree', () => {
     new errors.EndedError('SIGTERM'),
     new errors.AlreadyRunningError('/s'),
     new errors.NotRunningError('/s'),
+    new errors.ExistsError('/s'),
   ]
   expect(rows).toEqual(samples.map(({ code, name }) => ({ code, name })))
   const classes = Object.keys(errors).filter((name) => name.endsWith('Error'))
@@ -31,11 +32,13 @@ it('classes and the table of the README agree', () => {
 it('every code that has an exit code is in the table of some package', () => {
   const read = (path: string): string => readFileSync(new URL(path, import.meta.url), 'utf8')
   const codes = [...read('../src/exit-codes.ts').matchAll(/'(ERR_\w+)'/g)].map(([, code]) => code)
-  const packages = ['node', 'endophyte', 'ram'].map((name) => read(`../../${name}/README.md`))
+  const packages = ['node', 'endophyte', 'ram', 'identity', 'fabric'].map((name) =>
+    read(`../../${name}/README.md`),
+  )
   expect(codes.length).toBeGreaterThan(5)
   for (const code of codes) {
     expect(
-      packages.some((text) => text.includes(`\n| \`${code}\` |`)),
+      packages.some((text) => new RegExp(`^\\| \`${code}\` +\\|`, 'm').test(text)),
       code,
     ).toBe(true)
   }

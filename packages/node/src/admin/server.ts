@@ -86,7 +86,14 @@ export async function startAdminServer(deps: AdminDeps, init: AdminInit): Promis
       : listener((request, response) =>
           serve(request, response, { ...deps, documentText, isLocal: false }),
         )
-  if (metrics) await listening(metrics, { host: '127.0.0.1', port: metricsPort })
+  if (metrics) {
+    await listening(metrics, { host: '127.0.0.1', port: metricsPort }).catch(
+      async (cause: NodeJS.ErrnoException) => {
+        await closed(server) // it would keep the process alive
+        throw cause
+      },
+    )
+  }
   const address = metrics?.address()
   return {
     metricsPort: typeof address === 'object' ? address?.port : undefined,

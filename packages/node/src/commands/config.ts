@@ -1,6 +1,9 @@
+import { Option } from 'commander'
+import { checkConfigAddresses } from '../addresses.ts'
 import { carryOut } from '../carry-out.ts'
 import { EXIT_OK } from '../constants.ts'
 import type { AddCommand } from '../context.ts'
+import { LOG_LEVELS, type LogLevel } from '../logger.ts'
 import { renderTable } from '../table.ts'
 import { addNodeOptions, configOf, type NodeOptions, pathsOf } from './node-options.ts'
 
@@ -9,7 +12,7 @@ interface ShowOptions extends NodeOptions {
 }
 
 interface LogOptions extends NodeOptions {
-  readonly level?: 'trace' | 'debug' | 'info' | 'warn' | 'error'
+  readonly level?: LogLevel
 }
 
 /** Adds `mycelium config show|validate` and `mycelium log`. */
@@ -40,7 +43,7 @@ export const addConfig: AddCommand = (program, act) => {
   ).action(
     act(async (options: NodeOptions, { result }) => {
       const { configFolder } = pathsOf(options)
-      await configOf(pathsOf(options))
+      checkConfigAddresses(await configOf(pathsOf(options)))
       result('mycelium.config.validate/1', { ok: true, folder: configFolder }, () => [
         `the configuration in ${configFolder} is valid`,
       ])
@@ -51,7 +54,7 @@ export const addConfig: AddCommand = (program, act) => {
     program
       .command('log')
       .description('Tells or changes what the running daemon logs.')
-      .option('--level <level>', 'trace, debug, info, warn or error'),
+      .addOption(new Option('--level <level>', 'from now on').choices(LOG_LEVELS)),
   ).action(
     act(async ({ level, ...options }: LogOptions, { signal, result }) => {
       const input = level === undefined ? {} : { level }

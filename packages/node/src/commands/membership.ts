@@ -5,7 +5,7 @@ import { carryOut } from '../carry-out.ts'
 import { type CommandResult, NODE_TYPES, type NodeTypeName } from '../command.ts'
 import { EXIT_OK } from '../constants.ts'
 import type { AddCommand, CommandContext } from '../context.ts'
-import { UsageError } from '../errors.ts'
+import { ExistsError, UsageError } from '../errors.ts'
 import { readSecret, type SecretInit } from '../secret-source.ts'
 import { integer } from './integer.ts'
 import { addNodeOptions, type NodeOptions, pathsOf } from './node-options.ts'
@@ -93,8 +93,16 @@ const addRevoke: AddCommand = (program, act) => {
       const [node = ''] = command.args
       const { signal } = context
       const input = { node, reason: options.reason }
-      await carryOut('revoke', input, { paths: pathsOf(options), signal })
-      context.result('mycelium.revoke/1', input, () => [`${node} is a member no more`])
+      const init = { paths: pathsOf(options), signal }
+      const { members } = await carryOut('nodes', {}, init)
+      await carryOut('revoke', input, init)
+      // Not refused: a node may be revoked that this one has not met.
+      const wasKnown = members.some((member) => member.node === node)
+      context.result('mycelium.revoke/1', { ...input, wasKnown }, () => [
+        wasKnown
+          ? `${node} is a member no more`
+          : `${node} will be let in nowhere; no such member was known here: look at its id again`,
+      ])
       return EXIT_OK
     }),
   )
@@ -181,6 +189,12 @@ function passphraseOf({ passphraseFile: file }: BackupOptions): SecretInit {
 async function init(options: InitOptions, context: CommandContext): Promise<number> {
   const { name, type: nodeType, authorityThreshold } = options
   const { signal } = context
+  if (authorityThreshold > 1) {
+    throw new UsageError(
+      `--authority-threshold ${authorityThreshold} needs as many founders, and init has one: ` +
+        'nobody could ever be admitted',
+    )
+  }
   const input = { name, nodeType, authorityThreshold }
   return show(await carryOut('init', input, { paths: pathsOf(options), signal }), context)
 }
@@ -233,7 +247,8 @@ async function writeNew(path: string, bytes: Uint8Array): Promise<void> {
     await mkdir(dirname(path), { recursive: true })
     await writeFile(path, bytes, { flag: 'wx', mode: 0o600 })
   } catch (cause) {
-    const { code, message } = cause as NodeJS.ErrnoException
-    throw new UsageError(code === 'EEXIST' ? `${path} exists already` : message, { cause })
+    const { code, syscall, message } = cause as NodeJS.ErrnoException
+    if (code === 'EEXIST' && syscall === 'open') throw new ExistsError(path, { cause })
+    throw new UsageError(message, { cause })
   }
 }

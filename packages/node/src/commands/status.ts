@@ -3,6 +3,7 @@ import { carryOut } from '../carry-out.ts'
 import type { MemberStatus, NodeStatus } from '../command.ts'
 import { EXIT_NOT_READY, EXIT_OK } from '../constants.ts'
 import type { AddCommand, CommandContext } from '../context.ts'
+import { exitCodeOf } from '../exit-codes.ts'
 import { renderDuration, renderTable } from '../table.ts'
 import { integer } from './integer.ts'
 import { addNodeOptions, type NodeOptions, pathsOf } from './node-options.ts'
@@ -40,7 +41,7 @@ async function look(options: NodeOptions, { signal }: CommandContext): Promise<N
   return await carryOut('status', {}, { paths: pathsOf(options), signal })
 }
 
-/** Also while no daemon runs yet. The last answer, or rejection, when the time is over. */
+/** Also while no daemon runs yet, or starts. The last answer, or rejection, at the end. */
 async function untilReady(options: StatusOptions, context: CommandContext): Promise<NodeStatus> {
   const endMs = performance.now() + options.timeout * 1_000
   for (;;) {
@@ -50,8 +51,7 @@ async function untilReady(options: StatusOptions, context: CommandContext): Prom
       if (status.isReady || isLast) return status
     } catch (error) {
       context.signal.throwIfAborted()
-      const isAway = error instanceof Error && 'code' in error
-      if (isLast || !isAway || error.code !== 'ERR_NODE_NOT_RUNNING') throw error
+      if (isLast || exitCodeOf(error) !== EXIT_NOT_READY) throw error
     }
     await setTimeout(LOOK_MS, undefined, { signal: context.signal })
   }

@@ -1,4 +1,5 @@
 import { Option } from 'commander'
+import { checkAddress } from '../addresses.ts'
 import { carryOut } from '../carry-out.ts'
 import { EXIT_OK } from '../constants.ts'
 import type { AddCommand, CommandContext } from '../context.ts'
@@ -69,6 +70,7 @@ export const addToken: AddCommand = (program, act) => {
 async function create(options: CreateOptions, context: CommandContext): Promise<number> {
   const { ttl: ttlSeconds, type: nodeType, role: roles, address: addresses } = options
   const { signal } = context
+  for (const address of addresses) checkAddress(address, '--address')
   const input = { ttlSeconds, nodeType, roles, addresses }
   const result = await carryOut('token.create', input, { paths: pathsOf(options), signal })
   context.result('mycelium.token.create/1', result, () => [result.token])

@@ -1,11 +1,12 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { checkConfigAddresses } from '../addresses.ts'
 import type { EffectiveConfig } from '../config.ts'
 import { EXIT_OK } from '../constants.ts'
 import type { AddCommand, CommandContext } from '../context.ts'
 import { startDaemon } from '../daemon.ts'
-import { EndedError } from '../errors.ts'
+import { serveUntilEnd } from '../lifetime.ts'
 import { createLogger } from '../logger.ts'
 import { executeOffline } from '../offline.ts'
 import type { Paths } from '../paths.ts'
@@ -40,6 +41,8 @@ export const addUp: AddCommand = (program, act) => {
 }
 
 async function up(options: UpOptions, context: CommandContext): Promise<number> {
+  // What `--dev` makes is to be gone with the terminal that asked for it.
+  serveUntilEnd({ isDetached: options.dev !== true })
   await using ends = new AsyncDisposableStack()
   let { dataDir } = options
   if (options.dev && dataDir === undefined) {
@@ -49,6 +52,7 @@ async function up(options: UpOptions, context: CommandContext): Promise<number> 
   }
   const paths = pathsOf({ ...options, ...(dataDir !== undefined && { dataDir }) })
   const effective = await configOf(paths, [...devSource(options), ...flagsOf(options)])
+  checkConfigAddresses(effective)
   if (options.dev) await foundIfNew(paths, context)
   await run(paths, effective, context)
   return EXIT_OK
@@ -90,10 +94,6 @@ async function run(
   await using daemon = await startDaemon({ logger }, { paths, effective, version: version() })
   await untilAborted(signal)
   const { reason } = signal as { readonly reason: unknown }
-  // To be told to end is how a daemon ends well.
-  const isOrder =
-    reason instanceof EndedError && (reason.endedBy === 'SIGTERM' || reason.endedBy === 'SIGINT')
-  if (!isOrder) throw reason
   logger.log('info', 'node stops', { socket: daemon.socket, reason })
 }
 
