@@ -23,6 +23,8 @@ export class DrillNode implements AsyncDisposable {
   readonly #init: DrillNodeInit
   readonly #dataFolder: string
   #daemon: CliProcess | undefined
+  /** Multiaddr: a machine that comes back has the address that it had. */
+  #listen: string
   /** Known once it has an identity. */
   id = ''
 
@@ -30,6 +32,7 @@ export class DrillNode implements AsyncDisposable {
     this.name = init.name
     this.#init = init
     this.#dataFolder = join(init.folder, init.name)
+    this.#listen = init.place.listen
   }
 
   async found(network: string): Promise<void> {
@@ -59,8 +62,7 @@ export class DrillNode implements AsyncDisposable {
 
   /** Starts the daemon, and does not wait for it. */
   up(...peers: readonly string[]): void {
-    const { place } = this.#init
-    const args = ['up', '--listen', place.listen, ...peers.flatMap((peer) => ['--peer', peer])]
+    const args = ['up', '--listen', this.#listen, ...peers.flatMap((peer) => ['--peer', peer])]
     this.#daemon = this.#start(args)
   }
 
@@ -100,7 +102,10 @@ export class DrillNode implements AsyncDisposable {
       throw new BrokenPromiseError(`${this.name} ended with ${ended}: ${daemon.complaint}`)
     }
     try {
-      return await this.command('status', {})
+      const status = await this.command('status', {})
+      const [address] = status.listening
+      if (address !== undefined) this.#listen = address.replace(/\/p2p\/.*$/, '')
+      return status
     } catch (error) {
       if (error instanceof BrokenPromiseError) return undefined
       throw error

@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 
 /** Where one node of a drill runs. */
@@ -24,6 +24,9 @@ const TOOL_MS_MAX = 10_000
 
 const PORT = 7_946
 
+/** Daemons live on when their parent dies: not these, also where nobody can end them in order. */
+const LEASH = ['setpriv', '--pdeathsig', 'KILL', '--']
+
 /**
  * Makes `count` places with addresses of their own: each in a network namespace of its own, all on
  * one bridge in yet another, so that the machine's own network is not touched. Where that may not
@@ -34,6 +37,17 @@ const PORT = 7_946
  * @param count - at most {@link PLACES_MAX}
  */
 export async function createWire(count: number, signal: AbortSignal): Promise<Wire> {
+  const wire = await createBareWire(count, signal)
+  const { status } = spawnSync(LEASH[0] ?? '', [...LEASH.slice(1), 'true'], { stdio: 'ignore' })
+  if (status !== 0) return wire // an old system: only SIGKILL for us leaves them behind
+  const places = wire.places.map(({ prefix, listen }) => ({
+    prefix: [...prefix, ...LEASH],
+    listen,
+  }))
+  return { ...wire, places }
+}
+
+async function createBareWire(count: number, signal: AbortSignal): Promise<Wire> {
   if (process.platform === 'linux' && process.geteuid?.() === 0) {
     try {
       return await createNamespaces(count, signal)
