@@ -163,7 +163,7 @@ class Client {
     const other = nodes[random.below(nodes.length)] ?? ''
     this.#asked = random.below(5) === 0 ? other : (this.#favourite ?? other)
     if (this.#init.isReader) {
-      if (this.#home === undefined || random.below(60) === 0) this.#home = this.#asked
+      if (attempt > 2 || this.#home === undefined) this.#home = this.#asked
       this.#asked = this.#home
     }
     this.#favourite = undefined

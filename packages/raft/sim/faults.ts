@@ -9,6 +9,7 @@ export const FEATURES = [
   'reordering',
   'slow network',
   'cuts',
+  'old leaders',
   'clogs',
   'crashes',
   'power losses',
@@ -56,6 +57,7 @@ export class Faults {
     this.#often('power losses', 900, () => this.#crash(true))
     this.#often('pauses', 1_200, () => this.#pause())
     this.#often('cuts', 700, () => this.#cut())
+    this.#often('old leaders', 900, () => this.#leaveAlone())
     this.#often('clogs', 800, () => this.#clog())
     this.#often('full disks', 2_500, () => this.#fill())
     this.#often('membership', 400, () => this.#change())
@@ -119,7 +121,7 @@ export class Faults {
   #cut(): void {
     const { network, coverage } = this.#world
     const ids = this.#cluster.machines.map(({ id }) => id)
-    const way = this.#random.below(5)
+    const way = this.#random.below(4)
     if (way === 0) {
       coverage.hit('network: one way cut')
       network.cut(this.#pick(ids) ?? '', this.#pick(ids) ?? '')
@@ -127,25 +129,39 @@ export class Faults {
       coverage.hit('network: one cut off')
       const one = this.#pick(ids) ?? ''
       network.partition([this.#clients, this.#withClients(ids.filter((id) => id !== one)), [one]])
-    } else if (way === 2) {
-      // Who led is still asked by clients, while others elect a new one.
-      coverage.hit('network: leader cut off')
-      const one = this.#pick(this.#cluster.leaders)?.id ?? this.#pick(ids) ?? ''
-      const rest = ids.filter((id) => id !== one)
-      network.partition([this.#withClients([one]), this.#withClients(rest)])
     } else {
       const size = 1 + this.#random.below(ids.length - 1)
       const [left, right] = [ids.slice(0, size), ids.slice(size)]
-      const bridge = way === 3 ? [] : [this.#pick(ids) ?? '']
-      coverage.hit(way === 3 ? 'network: parted' : 'network: bridged')
+      const bridge = way === 2 ? [] : [this.#pick(ids) ?? '']
+      coverage.hit(way === 2 ? 'network: parted' : 'network: bridged')
       const groups = [left, right].map((group) => this.#withClients([...group, ...bridge]))
       network.partition(groups)
     }
+    this.#healLater(1_500)
+  }
+
+  /** Not what was cut since. */
+  #healLater(msMax: number): void {
     const number = ++this.#cuts
-    // Not what was cut since.
-    this.#later(1_500, () => {
-      if (number === this.#cuts) network.heal()
+    this.#later(msMax, () => {
+      if (number === this.#cuts) this.#world.network.heal()
     })
+  }
+
+  /** Who led is still asked by some clients, while others elect a new one, and write. */
+  #leaveAlone(): void {
+    const { network, coverage } = this.#world
+    const old = this.#pick(this.#cluster.leaders)
+    if (old === undefined) return
+    coverage.hit('network: leader cut off')
+    const rest = this.#cluster.machines.map(({ id }) => id).filter((id) => id !== old.id)
+    const clients = this.#clients
+    const half = Math.floor(clients.length / 2)
+    network.partition([
+      [old.id, ...clients.slice(0, half)],
+      [...rest, ...clients.slice(half)],
+    ])
+    this.#healLater(1_500)
   }
 
   get #clients(): readonly string[] {

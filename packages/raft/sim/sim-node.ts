@@ -97,6 +97,8 @@ export class SimNode {
     const { records, sum, length } = readRecords(bytes)
     if (length < bytes.length) deps.coverage.hit('torn end of a log cut off')
     disk.truncate(LOG, length)
+    // What another process wrote and did not synchronise may be here, and still be lost.
+    disk.sync(LOG)
     this.#sum = sum
     for (const record of records) this.storage.persist(decodeRecord(record))
     const snapshot = this.storage.snapshot()

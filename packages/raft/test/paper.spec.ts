@@ -4,7 +4,7 @@
  * 2014. Without quotation marks: in our words.
  */
 import { describe, expect, it } from 'vitest'
-import type { Entry, Message, MessageOf, MessageType } from '../src/index.ts'
+import type { Entry, Message, MessageType } from '../src/index.ts'
 import { Group } from './group.ts'
 
 const entry = (term: number, index: number, text = ''): Entry => {
@@ -13,8 +13,8 @@ const entry = (term: number, index: number, text = ''): Entry => {
 const only = <Type extends MessageType>(
   messages: readonly Message[],
   type: Type,
-): readonly MessageOf<Type>[] => {
-  return messages.filter((message): message is MessageOf<Type> => message.type === type)
+): readonly (Message & { readonly type: Type })[] => {
+  return messages.filter((message): message is Message & { type: Type } => message.type === type)
 }
 const PLAIN = { preVote: false, checkQuorum: false } as const
 
@@ -43,7 +43,7 @@ describe('paper, figure 2: RequestVote', () => {
   const vote = (term: number, last: { term: number; index: number }, from = 'b'): Message => {
     return { type: 'vote', from, to: 'a', term, last, isTransfer: false }
   }
-  const answer = (group: Group, message: Message) => {
+  const answer = (group: Group, message: Message): boolean | undefined => {
     group.step('a', message)
     return only(group.out('a'), 'vote-response')[0]?.isGranted
   }

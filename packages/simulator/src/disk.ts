@@ -111,8 +111,7 @@ function crashFile(file: File, random: Random, coverage: Coverage): void {
   const unsynced = file.bytes.length - file.syncedLength
   if (unsynced === 0) return
   const way = random.below(3)
-  if (way === 0) return
-  const kept = way === 1 ? 0 : random.below(unsynced + 1)
+  const kept = way === 0 ? unsynced : way === 1 ? 0 : random.below(unsynced + 1)
   if (kept < unsynced) coverage.hit(kept === 0 ? 'disk suffix lost' : 'disk write torn')
   file.bytes = file.bytes.slice(0, file.syncedLength + kept)
   file.syncedLength = file.bytes.length

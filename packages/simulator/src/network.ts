@@ -180,7 +180,7 @@ class SeededNetwork implements Network {
 
   #note(what: string, from: string, to: string, message: Uint8Array): void {
     const { clock, trace } = this.#deps
-    trace.add(`${clock.now()} ${what} ${from}>${to} ${Buffer.from(message).toString('hex')}`)
+    trace.add(`${clock.now()} ${what} ${from}>${to} ${Buffer.from(message).toString('latin1')}`)
   }
 }
 

@@ -243,7 +243,9 @@ class MachineClock implements Clock {
     const { own, world } = this.#base
     const untilMs = timer.at - own
     const at =
-      this.#perMille === 1_000 ? world + untilMs : world + Math.ceil((untilMs * 1e3) / this.#perMille)
+      this.#perMille === 1_000
+        ? world + untilMs
+        : world + Math.ceil((untilMs * 1e3) / this.#perMille)
     timer.cancel = this.#world.schedule(at, () => {
       this.#timers.delete(timer)
       timer.callback()

@@ -11,6 +11,7 @@ it('classes, exports and the table of the README agree', () => {
   const errors = [
     new api.SimulationStuckError(5, 'why'),
     new api.SimulationFailedError('x', 1, 'line', { cause: 'no error object' }),
+    new api.DiskFullError(4),
   ]
   expect(rows).toEqual(errors.map(({ code, name }) => ({ code, name })))
   const classes = Object.keys(api).filter((name) => name.endsWith('Error'))
