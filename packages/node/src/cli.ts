@@ -11,6 +11,7 @@ import { addInstall } from './commands/install.ts'
 import { addInternal } from './commands/internal.ts'
 import { addMembership } from './commands/membership.ts'
 import { addStatus } from './commands/status.ts'
+import { addSupportBundle } from './commands/support-bundle.ts'
 import { addToken } from './commands/token.ts'
 import { addUp } from './commands/up.ts'
 import { EXIT_FAILED, EXIT_OK, EXIT_SIGNAL_BASE } from './constants.ts'
@@ -18,6 +19,7 @@ import type { Act, Action, AddCommand, CommandContext, OutputFormat, Streams } f
 import { EndedError, UsageError, type EndCause } from './errors.ts'
 import { codeOf, exitCodeOf } from './exit-codes.ts'
 import { isServedToItsEnd, untilEnd } from './lifetime.ts'
+import { withoutTokens } from './redact.ts'
 import { version } from './version.ts'
 
 const COMMANDS: readonly AddCommand[] = [
@@ -30,6 +32,7 @@ const COMMANDS: readonly AddCommand[] = [
   addDoctor,
   addDemo,
   addDrill,
+  addSupportBundle,
   addInstall,
   addCompletion,
   addInternal,
@@ -166,9 +169,4 @@ function trace(error: unknown): string {
   if (!(error instanceof Error)) return withoutTokens(String(error))
   const cause = error.cause === undefined ? '' : `\ncaused by: ${trace(error.cause)}`
   return `${withoutTokens(error.stack ?? error.message)}${cause}`
-}
-
-/** Who gives a token where none belongs must not find it in a log as well. */
-function withoutTokens(text: string): string {
-  return text.replaceAll(/myc1_[\w-]+/g, '[token]')
 }

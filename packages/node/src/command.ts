@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 
 /**
  * Everything that a node can be asked to do. The command line, the HTTP interface and tests all
@@ -230,6 +230,13 @@ export const COMMANDS = {
     where: 'daemon',
     input: z.object({ level: z.enum(['trace', 'debug', 'info', 'warn', 'error']).optional() }),
     output: z.object({ level: z.string() }),
+  },
+  'log.show': {
+    summary: 'Shows the newest lines of the log.',
+    authority: 'read',
+    where: 'daemon',
+    input: z.object({ last: z.int().min(1).max(10_000).default(100) }),
+    output: z.object({ lines: z.array(z.string()) }),
   },
   'config.show': {
     summary: 'Tells the configuration in force, and where each value comes from.',

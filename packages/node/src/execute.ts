@@ -155,6 +155,7 @@ const HANDLERS: Handlers = {
     if (level !== undefined) logger.level = level
     return { level: logger.level }
   },
+  'log.show': async ({ logger }, { last }) => ({ lines: logger.recent.slice(-last) }),
   'config.show': async ({ parts }) => {
     const { config, sources } = parts.effective
     return {

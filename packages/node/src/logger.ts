@@ -31,6 +31,8 @@ export class Secret {
 
 export interface LeveledLogger extends Logger {
   level: LogLevel
+  /** The newest lines, oldest first: at most {@link LOG_LINES_KEPT}. */
+  readonly recent: readonly string[]
 }
 
 export interface LoggerInit {
@@ -44,20 +46,26 @@ export interface LoggerInit {
 /** Longest text of one field; the rest is cut off. */
 const FIELD_CHARACTERS_MAX = 2_048
 
+/** For whoever asks later: some 300 bytes each. More costs memory of every node, all the time. */
+export const LOG_LINES_KEPT = 500
+
 export function createLogger({ level, form, write, unixMs }: LoggerInit): LeveledLogger {
+  const recent: string[] = []
   const logger: LeveledLogger = {
     level,
+    recent,
     log: (at, event, fields = {}) => {
       if (LOG_LEVELS.indexOf(at) < LOG_LEVELS.indexOf(logger.level)) return
       const time = new Date(unixMs()).toISOString()
       const shown = Object.fromEntries(
         Object.entries(fields).map(([name, value]) => [name, plain(value)]),
       )
-      write(
+      const line =
         form === 'json'
           ? JSON.stringify({ time, level: at, event, ...shown })
-          : `${time} ${at.padEnd(5)} ${event}${textOf(shown)}`,
-      )
+          : `${time} ${at.padEnd(5)} ${event}${textOf(shown)}`
+      if (recent.push(line) > LOG_LINES_KEPT) recent.shift()
+      write(line)
     },
   }
   return logger

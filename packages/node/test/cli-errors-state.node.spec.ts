@@ -122,6 +122,11 @@ describe('backup and restore', () => {
         () => backup(file(), ...nodes.passphrase()),
         /backup exists already: choose another name, or remove it$/,
       ],
+      [
+        'a support bundle over another file',
+        () => ['support-bundle', file(), ...at('down')],
+        /backup exists already: choose another name, or remove it$/,
+      ],
     ]),
     ...table(EXIT_CONFLICT, 'ERR_IDENTITY_BACKUP_NOT_EMPTY', [
       [

@@ -1,11 +1,11 @@
-import { mkdir, readFile, writeFile } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { readFile } from 'node:fs/promises'
 import { Option } from 'commander'
 import { carryOut } from '../carry-out.ts'
 import { type CommandResult, NODE_TYPES, type NodeTypeName } from '../command.ts'
 import { EXIT_OK } from '../constants.ts'
 import type { AddCommand, CommandContext } from '../context.ts'
-import { ExistsError, UsageError } from '../errors.ts'
+import { UsageError } from '../errors.ts'
+import { writeNewFile } from '../new-file.ts'
 import { readSecret, type SecretInit } from '../secret-source.ts'
 import { integer } from './integer.ts'
 import { addNodeOptions, type NodeOptions, pathsOf } from './node-options.ts'
@@ -149,8 +149,10 @@ const addBackup: AddCommand = (identity, act) => {
       const { signal } = context
       const passphrase = (await readSecret(passphraseOf(options), context)).reveal()
       const paths = pathsOf(options)
-      const result = await carryOut('identity.backup', { passphrase }, { paths, signal })
-      await writeNew(file, Buffer.from(result.backup, 'base64'))
+      await writeNewFile(file, async () => {
+        const result = await carryOut('identity.backup', { passphrase }, { paths, signal })
+        return Buffer.from(result.backup, 'base64')
+      })
       context.result('mycelium.identity.backup/1', { file }, () => [`${file} is written`])
       return EXIT_OK
     }),
@@ -239,16 +241,4 @@ function renderIdentity(identity: Identity): readonly string[] {
     `type     ${nodeType ?? ''}${roles.length > 0 ? `, ${roles.join(', ')}` : ''}`,
     `member   until ${until}, then renewed`,
   ]
-}
-
-/** A backup must not take the place of another. */
-async function writeNew(path: string, bytes: Uint8Array): Promise<void> {
-  try {
-    await mkdir(dirname(path), { recursive: true })
-    await writeFile(path, bytes, { flag: 'wx', mode: 0o600 })
-  } catch (cause) {
-    const { code, syscall, message } = cause as NodeJS.ErrnoException
-    if (code === 'EEXIST' && syscall === 'open') throw new ExistsError(path, { cause })
-    throw new UsageError(message, { cause })
-  }
 }
