@@ -21,6 +21,7 @@ import { createAuditLog } from '../src/audit-log.ts'
 import type { AuditLog, AuditLogDeps } from '../src/audit-log.ts'
 import { createSigner } from '../src/crypto.ts'
 import { formatAuditHead, parseAuditHead, readAudit, verifyAudit } from '../src/verify-audit.ts'
+import type { AuditRecord } from '../src/core/audit-entry.ts'
 import type { AuditVerdict } from '../src/verify-audit.ts'
 import {
   clock,
@@ -232,7 +233,8 @@ describe('after kill -9', () => {
       assert.equal(kindOf(await verify()), length === size ? 'ok' : 'torn')
       await write(0)
       assert.equal(kindOf(await verify()), 'ok')
-      const records = await Array.fromAsync(readAudit(folder))
+      const records: AuditRecord[] = []
+      for await (const record of readAudit(folder)) records.push(record)
       const opened = records.find(({ event }) => event === 'audit:opened')
       assert.deepEqual(opened?.detail, { unsigned: 1, tornBytes: length - size })
     }

@@ -16,7 +16,8 @@ const passphrase = 'correct horse'
 const plain = await sealKeyFile({ random }, { kind, seed })
 const sealed = await sealKeyFile({ random }, { kind, seed, passphrase, costLog2 })
 
-const has = (bytes: Uint8Array, part: Uint8Array): boolean => Buffer.from(bytes).includes(part)
+const has = (bytes: Uint8Array, part: Uint8Array): boolean =>
+  Buffer.from(bytes).includes(Buffer.from(part))
 
 async function codeOf(promise: Promise<unknown>): Promise<unknown> {
   try {

@@ -2,8 +2,8 @@
  * What networks, nodes and members are made of: the documents that are signed, and what cores need
  * of cryptography. Types only.
  *
- * Documents travel and are kept as they were signed: canonical CBOR (RFC 8949, section 4.2.1) inside
- * an {@link Envelope}. Whoever reads one gets the bytes first, checks them, and only then decodes.
+ * Documents travel and are kept as they were signed: canonical CBOR (RFC 8949, section 4.2.1)
+ * inside an {@link Envelope}. Whoever reads one gets the bytes first, checks them, and only then decodes.
  * Public keys are the 32 bytes of RFC 8032, signatures its 64. Times are seconds since 1970.
  */
 import type { NodeId } from '@mycelium/interface'
@@ -34,7 +34,7 @@ export interface Signer {
 export type DocumentKind =
   'genesis' | 'certificate' | 'fact' | 'key-rotation' | 'handshake' | 'audit'
 
-/** A document and who signed it. At most 32 signatures, no key twice, in ascending order of keys. */
+/** A document and who signed it. At most 32 signatures, in ascending order of keys, none twice. */
 export interface Envelope {
   /** Canonical CBOR of the document. */
   readonly body: Uint8Array
