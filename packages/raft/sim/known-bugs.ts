@@ -44,9 +44,9 @@ export const KNOWN_BUGS: readonly KnownBug[] = [
   {
     name: 'an entry of an older term is committed by counting',
     seed: 1,
-    file: 'core/log.ts',
-    right: 'index <= this.committed || this.term(index) !== term) return false',
-    wrong: 'index <= this.committed || term < 0) return false',
+    file: 'core/leader.ts',
+    right: 'raft.log.maybeCommit({ term: raft.term, index })',
+    wrong: 'raft.log.maybeCommit({ term: raft.log.term(index) ?? 0, index })',
   },
   {
     name: 'acknowledged before it is durable',

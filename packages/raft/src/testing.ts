@@ -45,8 +45,8 @@ interface Member {
 }
 
 /**
- * Runs the commands of a transcript: lines that begin with `> `. What stood between them is replaced
- * by what they print now; comments (`#`) and empty lines stay.
+ * Runs the commands of a transcript: lines that begin with `> `. What stood between them is
+ * replaced by what they print now; comments (`#`) and empty lines stay.
  *
  * @returns the transcript as it should be; the same as given if nothing has changed
  */
@@ -67,7 +67,7 @@ export class RaftScript {
   readonly #members = new Map<RaftId, Member>()
   #wire: Message[] = []
 
-  /** Lines with what happened; a refusal is one too. @throws {RangeError} no such command or node */
+  /** Lines with what happened, also a refusal. @throws {RangeError} no such command or node */
   run(line: string): readonly string[] {
     const [name = '', ...words] = line.split(/\s+/).filter((word) => word !== '')
     const command = this.#commands[name]
@@ -104,7 +104,7 @@ export class RaftScript {
       const proposals = texts.map((text) => ({ kind: 'normal', data: bytesOf(text) }) as const)
       return this.#do(id, (raw) => raw.proposeAll(proposals))
     },
-    /** `change a [implicit|explicit] +d =e -b`, or `change a leave`: + voter, = learner, - nothing. */
+    /** `change a [implicit|explicit] +d =e -b`, `change a leave`: + voter, = learner, - nothing. */
     change: ([id, ...words]) => this.#do(id, (raw) => raw.proposeChange(changeOf(words))),
     read: ([id, context = '']) => this.#do(id, (raw) => raw.readIndex(bytesOf(context))),
     transfer: ([id, to = '']) => this.#do(id, (raw) => raw.transferLeadership(to)),
@@ -130,7 +130,7 @@ export class RaftScript {
     stabilize: (ids) => this.#stabilize(ids),
     status: ([id]) => describeStatus(this.#member(id).raw.status()),
     log: ([id]) => this.#log(id),
-    state: ([id]) => [this.#member(id).applied.join(' ')],
+    state: ([id]) => [this.#member(id).applied.join(' ') || 'nothing'],
   }
 
   #member(id = ''): Member {

@@ -1,7 +1,7 @@
 /**
  * Records in a file that only grows: what a log on disk is made of. Each has a header of three
- * numbers, little endian: bytes of the content; CRC-32C of the content, begun with that of the record
- * before, so that no record can be missing or stand elsewhere; CRC-32C of these two.
+ * numbers, little endian: bytes of the content; CRC-32C of the content, begun with that of the
+ * record before, so that none can be missing or stand elsewhere; CRC-32C of these two.
  *
  * A crash may leave the end of the file incomplete: a record cut off, or sectors that are still
  * zero. That was never acknowledged, and is dropped. Everything else that does not fit is damage.
