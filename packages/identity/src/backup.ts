@@ -26,7 +26,7 @@ const SALT_BYTES = 16
 const NONCE_BYTES = 12
 const TAG_BYTES = 16
 /** Records of at most 1 MiB each, and facts: a network of thousands of nodes has some MiB. */
-export const BACKUP_BYTES_MAX: number = 2 ** 27
+const BACKUP_BYTES_MAX: number = 2 ** 27
 
 /**
  * Packs what `store` holds. Whoever has the result and the passphrase is this node.

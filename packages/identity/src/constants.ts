@@ -26,7 +26,7 @@ export const NAME_CHARS_MAX = 64
 export const GENESIS_NODES_MAX = 16
 
 /** Signatures that a network may ask for: as many as there can be genesis nodes. */
-export const AUTHORITY_THRESHOLD_MAX: number = GENESIS_NODES_MAX
+export const AUTHORITY_THRESHOLD_MAX = 16
 
 /** Roles of one certificate, and capabilities of one. */
 export const LABELS_MAX = 16

@@ -9,7 +9,7 @@ import {
 import { readStateFile, writeStateFile } from './state-file.ts'
 
 /** Longest time of one step; what takes longer has failed and is tried again. */
-export const STEP_MS_MAX = 10_000
+const STEP_MS_MAX = 10_000
 
 /** Does a step. Resolves to what people may read, or to why nobody takes over. */
 export type StepRun = (signal: AbortSignal) => Promise<string | { readonly nobody: string }>

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { UsageError } from './errors.ts'
 import { LOG_LEVELS } from './logger.ts'
 
@@ -82,7 +82,7 @@ export function resolveConfig(given: readonly ConfigSource[]): EffectiveConfig {
 }
 
 /** `MYCELIUM_LOG_LEVEL` for `logLevel`. */
-export function variableOf(key: string): string {
+function variableOf(key: string): string {
   return `MYCELIUM_${key.replaceAll(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`
 }
 

@@ -82,10 +82,6 @@ export function encodeEnvelope({ body, signatures }: Envelope): Uint8Array {
   })
 }
 
-/** Bytes that the envelope of a document may have. */
-export const envelopeBytesMax = (kind: DocumentKind): number =>
-  kind === 'genesis' ? GENESIS_BYTES_MAX : ENVELOPE_BYTES_MAX
-
 /**
  * Reads an envelope. Its signatures are not checked, nor what is in its body.
  *

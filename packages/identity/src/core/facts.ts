@@ -25,7 +25,7 @@ const KINDS = [
   'isolation-rotated',
 ] as const satisfies readonly StatementKind[]
 
-export const REVOCATION_REASONS: readonly RevocationReason[] = ['left', 'removed', 'compromised']
+const REVOCATION_REASONS: readonly RevocationReason[] = ['left', 'removed', 'compromised']
 
 /** About something that ends by itself: only these may expire. */
 const MAY_EXPIRE: readonly StatementKind[] = ['certificate-revoked', 'token-used', 'token-revoked']

@@ -3,7 +3,8 @@
  * of cryptography. Types only.
  *
  * Documents travel and are kept as they were signed: canonical CBOR (RFC 8949, section 4.2.1)
- * inside an {@link Envelope}. Whoever reads one gets the bytes first, checks them, and only then decodes.
+ * inside an {@link Envelope}. Whoever reads one gets the bytes first, checks them, and only then
+ * decodes.
  * Public keys are the 32 bytes of RFC 8032, signatures its 64. Times are seconds since 1970.
  */
 import type { NodeId } from '@mycelium/interface'
