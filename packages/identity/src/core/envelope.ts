@@ -1,11 +1,5 @@
 /** Documents in envelopes: made, read, and checked for who signed them. */
-import {
-  ENVELOPE_BYTES_MAX,
-  GENESIS_BYTES_MAX,
-  KEY_BYTES,
-  SIGNATURE_BYTES,
-  SIGNATURES_MAX,
-} from '../constants.ts'
+import { ENVELOPE_BYTES_MAX, KEY_BYTES, SIGNATURE_BYTES, SIGNATURES_MAX } from '../constants.ts'
 import { DocumentError } from '../errors.ts'
 import { encodeCanonical, type CborValue } from '../wire.ts'
 import { compareBytes, readDocument } from './fields.ts'
