@@ -29,7 +29,7 @@ export function checkAddress(address: string, where: string): void {
   try {
     multiaddr(address)
   } catch (cause) {
-    throw new UsageError(`${where}: ${address} is no multiaddr, as /ip4/192.0.2.1/tcp/7946`, {
+    throw new UsageError(`${where}: ${address} is no multiaddr, as /ip4/192.0.2.1/tcp/7752`, {
       cause,
     })
   }

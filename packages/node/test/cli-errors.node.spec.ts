@@ -43,7 +43,7 @@ describe('the command line', () => {
       [
         'a token with an address that is none',
         () => ['token', 'create', ...at('down'), '--address', 'frog'],
-        '--address: frog is no multiaddr, as /ip4/192.0.2.1/tcp/7946',
+        '--address: frog is no multiaddr, as /ip4/192.0.2.1/tcp/7752',
       ],
     ),
   )

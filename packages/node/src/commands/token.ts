@@ -8,7 +8,8 @@ import { renderTable } from '../table.ts'
 import { duration } from './integer.ts'
 import { addNodeOptions, type NodeOptions, pathsOf } from './node-options.ts'
 
-const TTL_SECONDS_MAX = 2_592_000
+/** Of a token: who needs longer makes another one. */
+export const TTL_SECONDS_MAX = 2_592_000
 const HOUR_SECONDS = 3_600
 
 interface CreateOptions extends NodeOptions {
