@@ -10,6 +10,8 @@ export const FEATURES = [
   'slow network',
   'cuts',
   'old leaders',
+  'restarted bridges',
+  'deaf leaders',
   'clogs',
   'crashes',
   'power losses',
@@ -58,6 +60,8 @@ export class Faults {
     this.#often('pauses', 1_200, () => this.#pause())
     this.#often('cuts', 700, () => this.#cut())
     this.#often('old leaders', 900, () => this.#leaveAlone())
+    this.#often('restarted bridges', 1_500, () => this.#restartBridge())
+    this.#often('deaf leaders', 1_500, () => this.#deafen())
     this.#often('clogs', 800, () => this.#clog())
     this.#often('full disks', 2_500, () => this.#fill())
     this.#often('membership', 400, () => this.#change())
@@ -162,6 +166,48 @@ export class Faults {
       [...rest, ...clients.slice(half)],
     ])
     this.#healLater(1_500)
+  }
+
+  /** One that hears nothing of the leader stands for election when all others have just begun. */
+  #restartBridge(): void {
+    const { network, coverage } = this.#world
+    const { awake, leaders } = this.#cluster
+    const old = this.#pick(leaders)
+    const other = this.#pick(awake.filter((machine) => machine !== old))
+    if (old === undefined || other === undefined) return
+    const rest = awake.filter((machine) => machine !== old && machine !== other)
+    const ids = rest.map(({ id }) => id)
+    const clients = this.#clients
+    const half = Math.floor(clients.length / 2)
+    network.partition([
+      [old.id, ...ids, ...clients.slice(0, half)],
+      [other.id, ...ids, ...clients.slice(half)],
+    ])
+    this.#healLater(1_500)
+    const { clock } = this.#world
+    clock.schedule(clock.now() + 320 + this.#random.below(200), () => {
+      if (this.#isOver) return
+      coverage.hit('bridges restarted')
+      for (const machine of rest) {
+        this.#cluster.crash(machine, false)
+        this.#cluster.restart(machine)
+        network.cut(machine.id, old.id)
+      }
+      if (!other.process.isPaused) other.node?.ask((raw) => raw.campaign())
+    })
+  }
+
+  /** Hands leadership over, and hears nothing of what follows. */
+  #deafen(): void {
+    const { network, coverage } = this.#world
+    const { awake, leaders } = this.#cluster
+    const old = this.#pick(leaders)
+    const other = this.#pick(awake.filter((machine) => machine !== old))
+    if (old === undefined || other === undefined) return
+    coverage.hit('leader deaf after handing over')
+    old.node?.ask((raw) => raw.transferLeadership(other.id))
+    for (const { id } of this.#cluster.machines) network.cut(id, old.id)
+    this.#healLater(800)
   }
 
   get #clients(): readonly string[] {

@@ -112,13 +112,6 @@ export const KNOWN_BUGS: readonly KnownBug[] = [
     wrong: 'if (raft.ticks < 0) return false',
   },
   {
-    name: 'a lease that a restarted member forgets',
-    seed: 1,
-    file: 'core/raft.ts',
-    right: "reads === 'lease' && this.ticks < electionTicks",
-    wrong: "reads === 'lease' && this.ticks < 0",
-  },
-  {
     name: 'a snapshot goes backwards',
     seed: 1,
     file: 'core/follower.ts',
@@ -150,20 +143,6 @@ export const KNOWN_BUGS: readonly KnownBug[] = [
     file: 'core/quorum.ts',
     right: 'Math.min(majorityIndex(incoming, acknowledged), majorityIndex(outgoing, acknowledged))',
     wrong: 'Math.min(majorityIndex(incoming, acknowledged), outgoing.size + Infinity)',
-  },
-  {
-    name: 'a joint configuration in which only the new half elects',
-    seed: 1,
-    file: 'core/quorum.ts',
-    right: 'const other = majorityVote(outgoing, votes)',
-    wrong: 'const other = majorityVote(new Set([...outgoing].slice(9)), votes)',
-  },
-  {
-    name: 'a campaign with a change that is committed and not applied',
-    seed: 1,
-    file: 'core/raft.ts',
-    right: 'if (this.#hasUnappliedChange()) return',
-    wrong: 'if (this.#hasUnappliedChange() && this.term < 0) return',
   },
   {
     name: 'a snapshot older than the change that adds its receiver is refused',

@@ -257,10 +257,17 @@ describe('memory storage', () => {
 
 describe('raw node', () => {
   const random = createSeededRandom(1)
-  const make = (init: Partial<RaftInit> = {}) => {
+  const makeBoth = (init: Partial<RaftInit> = {}) => {
     const storage = new MemoryStorage({ snapshot: snapshotAt(1, 1) })
-    return new RawNode('a', { random }, { storage, ...init })
+    const node = new RawNode('a', { random }, { storage, ...init })
+    const persist = (): void => {
+      const ready = node.ready()
+      storage.persist(ready)
+      node.persisted(ready.number)
+    }
+    return { node, persist }
   }
+  const make = (init: Partial<RaftInit> = {}) => makeBoth(init).node
 
   it.each<[string, Partial<RaftInit>]>([
     ['electionTicks must be an integer of at least 1', { electionTicks: 0 }],
@@ -308,6 +315,42 @@ describe('raw node', () => {
     expect(node.status().lastIndex).toBe(2)
     node.persisted(last.number)
     expect(last.entries).toEqual([entry(2, 2)])
+  })
+
+  it('does not stand for election while a committed change is not applied', () => {
+    const { node, persist } = makeBoth({ isAsync: true, preVote: false })
+    const change = { transition: 'auto', changes: [{ type: 'add-voter', id: 'c' }] } as const
+    const list = [{ term: 2, index: 2, kind: 'change', change }] as const
+    const previous = { term: 1, index: 1 }
+    node.step({ type: 'append', from: 'b', to: 'a', term: 2, previous, entries: list, commit: 2 })
+    persist()
+    const ready = node.ready()
+    node.campaign()
+    expect(node.status().role).toBe('follower')
+    for (const entry_ of ready.committed) if (entry_.kind === 'change') node.applyChange(entry_)
+    node.applied(2)
+    node.campaign()
+    expect(node.status()).toMatchObject({ role: 'candidate', membership: { voters: ['a', 'c'] } })
+  })
+
+  it('a change applied after a newer snapshot has come leaves that one in force', () => {
+    const { node, persist } = makeBoth({ isAsync: true })
+    const change = { transition: 'auto', changes: [{ type: 'add-voter', id: 'c' }] } as const
+    const list = [{ term: 2, index: 2, kind: 'change', change }] as const
+    const head = { from: 'b', to: 'a', term: 2 }
+    const previous = { term: 1, index: 1 }
+    node.step({ ...head, type: 'append', previous, entries: list, commit: 2 })
+    persist()
+    const [late] = node.ready().committed
+    const voters = ['a', 'd']
+    const newer = { ...snapshotAt(2, 9), membership: { ...membership, voters } }
+    node.step({ ...head, type: 'snapshot', snapshot: newer })
+    if (late?.kind !== 'change') throw new Error('the change was not given out')
+    expect(node.applyChange(late).voters).toEqual(['a', 'c'])
+    expect(node.status().membership.voters).toEqual(voters)
+    persist()
+    expect(node.applyChange(late).voters).toEqual(voters)
+    expect(node.status().membership.voters).toEqual(voters)
   })
 
   it('calls that come in the wrong order are refused', () => {
