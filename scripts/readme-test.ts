@@ -2,8 +2,8 @@
  * Runs what READMEs and examples promise, against the built packages as a user has them; TAP.
  *
  * - A fenced block that begins with ```ts run is a program: it must end with exit code 0.
- * - A fenced block that begins with ```sh run is a session at a shell: each of its commands must end
- *   with exit code 0, with `mycelium` as built. What runs on in the background is ended afterwards.
+ * - A fenced block that begins with ```sh run is a session at a shell: each of its commands must
+ *   end with exit code 0, with `mycelium` as built. What still runs is ended afterwards.
  * - A fenced block that begins with ```ts FILE shows `FILE` of the package, word for word.
  * - Every library shows a program in one of these ways.
  * - Every packages/NAME/examples/*.ts is a program that must end with exit code 0.
