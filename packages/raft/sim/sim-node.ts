@@ -7,7 +7,6 @@ import {
   decodeRecord,
   encodeMessage,
   encodeRecord,
-  LogCorruptError,
   type Membership,
   MembershipChangeError,
   MemoryStorage,
@@ -87,7 +86,7 @@ export class SimNode {
   readonly #asked = new Map<string, { readonly request: Request; readonly from: string }>()
   #membership: Membership
 
-  /** @throws {LogCorruptError} the disk is damaged: it must not start */
+  /** @throws `ERR_RAFT_LOG_CORRUPT`: the disk is damaged: it must not start */
   constructor(deps: NodeDeps, host: Host) {
     this.#deps = deps
     this.#host = host
@@ -396,5 +395,3 @@ export class SimNode {
     this.pump()
   }
 }
-
-export { LogCorruptError }

@@ -39,7 +39,7 @@ const entriesFrom = (first: number): fc.Arbitrary<readonly Entry[]> => {
 }
 const index = fc.nat(2 ** 40)
 
-export const membership: fc.Arbitrary<Membership> = fc
+const membership: fc.Arbitrary<Membership> = fc
   .uniqueArray(id, { minLength: 1, maxLength: 9 })
   .chain((ids) => fc.tuple(fc.constant(ids), fc.array(fc.nat(4), { maxLength: 9 }), fc.boolean()))
   .map(([ids, places, autoLeave]) => {

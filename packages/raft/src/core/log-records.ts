@@ -8,7 +8,7 @@
  */
 import { LogCorruptError } from '../errors.ts'
 
-export const HEADER_BYTES = 12
+const HEADER_BYTES = 12
 /** What a disk writes whole: below, bytes of one record are written together or not at all. */
 const SECTOR_BYTES = 512
 

@@ -61,10 +61,7 @@ export function isLeave({ transition, changes }: MembershipChange): boolean {
 }
 
 /** How `change` is made: at once, or through a joint configuration that is left how? */
-export function wayOf({
-  transition,
-  changes,
-}: MembershipChange): 'simple' | 'joint-auto' | 'joint' {
+function wayOf({ transition, changes }: MembershipChange): 'simple' | 'joint-auto' | 'joint' {
   if (transition === 'auto' && changes.length <= 1) return 'simple'
   return transition === 'explicit' ? 'joint' : 'joint-auto'
 }

@@ -10,15 +10,12 @@ export interface Voters {
   readonly outgoing: ReadonlySet<RaftId>
 }
 
-export function majorityOf(count: number): number {
+function majorityOf(count: number): number {
   return Math.floor(count / 2) + 1
 }
 
 /** Highest index that a majority has; infinite for nobody: an empty half of a joint one agrees. */
-export function majorityIndex(
-  ids: ReadonlySet<RaftId>,
-  acknowledged: (id: RaftId) => LogIndex,
-): LogIndex {
+function majorityIndex(ids: ReadonlySet<RaftId>, acknowledged: (id: RaftId) => LogIndex): LogIndex {
   if (ids.size === 0) return Number.POSITIVE_INFINITY
   const sorted = [...ids].map(acknowledged).sort((one, other) => other - one)
   return sorted[majorityOf(ids.size) - 1] ?? 0
