@@ -238,6 +238,51 @@ describe('the data folder', () => {
   })
 })
 
+describe('a node whose keys are encrypted', () => {
+  const show = (): string[] => ['identity', 'show', ...at('sealed')]
+
+  beforeAll(async () => {
+    process.env['MYCELIUM_KEY_PASSPHRASE_FILE'] = nodes.put('key', 'long enough')
+    await must('init', '--name', 'sealed', ...at('sealed'))
+    await must(...show())
+  })
+
+  afterAll(() => {
+    delete process.env['MYCELIUM_KEY_PASSPHRASE_FILE']
+  })
+
+  nodes.run([
+    ...table(EXIT_USAGE, 'ERR_IDENTITY_PASSPHRASE_WRONG', [
+      [
+        'another passphrase',
+        () => {
+          nodes.put('key', 'another one')
+          return show()
+        },
+        'wrong passphrase, or somebody changed the file',
+      ],
+    ]),
+    ...usage([
+      'no file with the passphrase',
+      () => {
+        rmSync(nodes.path('key'))
+        return show()
+      },
+      /^the passphrase .*ENOENT.*key'$/,
+    ]),
+    ...table(EXIT_USAGE, 'ERR_IDENTITY_PASSPHRASE_MISSING', [
+      [
+        'no passphrase',
+        () => {
+          process.env['MYCELIUM_KEY_PASSPHRASE_FILE'] = ''
+          return show()
+        },
+        'the key file is encrypted: its passphrase is needed',
+      ],
+    ]),
+  ])
+})
+
 describe('the configuration', () => {
   const file = /^\/.*\/etc\/config\.yaml: /.source
   it.each([
