@@ -31,6 +31,16 @@ function entries(name: string): string[] {
     .map((file) => `packages/${name}/${file.slice('./'.length)}`)
 }
 
+/** `bin.js` loads `cli.js` when it has set what must be set before. */
+const besideBin: NonNullable<Options['esbuildPlugins']>[number] = {
+  name: 'beside-bin',
+  setup: ({ onResolve }) => {
+    onResolve({ filter: /^\.\/cli\.ts$/ }, ({ kind }) =>
+      kind === 'dynamic-import' ? { path: './cli.js', external: true } : undefined,
+    )
+  },
+}
+
 export default defineConfig([
   ...libraries.map((name): Options => ({
     ...common,
@@ -40,10 +50,13 @@ export default defineConfig([
   })),
   {
     ...common,
-    entry: ['packages/node/src/bin.ts'],
+    entry: ['packages/node/src/bin.ts', 'packages/node/src/cli.ts'],
     outDir: 'packages/node/dist',
     noExternal: [/.*/],
     minify: true,
+    // What a daemon loads late is still there when an update has replaced the program.
+    splitting: false,
+    esbuildPlugins: [besideBin],
     // CommonJS dependencies inside an ES module bundle still call `require`.
     banner: {
       js:

@@ -45,7 +45,7 @@ function statedIn(manifest: string): string {
 
 /** What is bundled into the command. */
 function bundled(): readonly Notice[] {
-  const map = readFileSync(join(root, 'packages/node/dist/bin.js.map'), 'utf8')
+  const map = readFileSync(join(root, 'packages/node/dist/cli.js.map'), 'utf8')
   const { sources } = JSON.parse(map) as { readonly sources: readonly string[] }
   const found = new Map<string, string>()
   for (const source of sources) {

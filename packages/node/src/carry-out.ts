@@ -2,7 +2,6 @@ import type { AbortOptions } from '@mycelium/interface'
 import { command } from './admin/client.ts'
 import { COMMANDS, type CommandName, type CommandOptions, type CommandResult } from './command.ts'
 import { AlreadyRunningError } from './errors.ts'
-import { executeOffline } from './offline.ts'
 import type { Paths } from './paths.ts'
 
 /**
@@ -28,6 +27,8 @@ export async function carryOut<Name extends CommandName>(
   } else if (await isRunning(paths.socket, options)) {
     throw new AlreadyRunningError(paths.socket)
   }
+  // Libp2p and what else a node is made of: not for who only asks a daemon.
+  const { executeOffline } = await import('./offline.ts')
   return await executeOffline(name, input, init)
 }
 

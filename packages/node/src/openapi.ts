@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { COMMANDS, type CommandSpec } from './command.ts'
 
 /** OpenAPI 3.1 of the admin interface, made from the commands: one `POST` for each. */

@@ -1,6 +1,6 @@
 import type { Clock, MessageTransport, NodeId } from '@mycelium/interface'
 import { type CborValue, decodeCanonical, encodeCanonical } from '@mycelium/identity'
-import { z } from 'zod'
+import * as z from 'zod'
 import {
   ADDRESS_CHARS_MAX,
   ADDRESSES_MAX,

@@ -1,6 +1,6 @@
 import { Option } from 'commander'
-import type { AddCommand } from '../context.ts'
-import { runDemo } from '../demo.ts'
+import type { AddCommand, CommandContext } from '../context.ts'
+import type { DemoOptions } from '../demo/options.ts'
 import { integer } from './integer.ts'
 
 /** Adds `mycelium demo`. */
@@ -37,5 +37,10 @@ export const addDemo: AddCommand = (program, act) => {
         .choices(['none', 'lz4', 'zstd'])
         .default('none'),
     )
-    .action(act(runDemo))
+    .action(act(demo))
+}
+
+async function demo(options: DemoOptions, context: CommandContext): Promise<number> {
+  const { runDemo } = await import('../demo.ts')
+  return await runDemo(options, context)
 }

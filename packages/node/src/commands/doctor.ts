@@ -1,6 +1,5 @@
 import { EXIT_NOT_READY, EXIT_OK } from '../constants.ts'
 import type { AddCommand, CommandContext } from '../context.ts'
-import { doctor, renderReport } from '../doctor.ts'
 
 /** Adds `mycelium doctor`. */
 export const addDoctor: AddCommand = (program, act) => {
@@ -13,6 +12,7 @@ export const addDoctor: AddCommand = (program, act) => {
 /** With `-o json` the result is `{schema, ok, checks: [{name, status, detail, fix?}]}`. */
 async function runDoctor(_options: object, context: CommandContext): Promise<number> {
   const { signal, progress, result } = context
+  const { doctor, renderReport } = await import('../doctor.ts')
   const report = await doctor({ signal, onProgress: progress })
   result('mycelium.doctor/1', report, () => renderReport(report))
   return report.ok ? EXIT_OK : EXIT_NOT_READY

@@ -2,7 +2,7 @@ import { InvalidArgumentError, Option } from 'commander'
 import { EXIT_FAILED, EXIT_OK } from '../constants.ts'
 import type { AddCommand, CommandContext } from '../context.ts'
 import { integer } from './integer.ts'
-import { drillNetwork, type NetworkDrillInit, NODES_MAX, NODES_MIN } from '../drill/network.ts'
+import { type NetworkDrillInit, NODES_MAX, NODES_MIN } from '../drill/options.ts'
 import { renderNetworkReport } from '../drill/report.ts'
 
 /** Adds `mycelium drill`. */
@@ -25,6 +25,7 @@ export const addDrill: AddCommand = (program, act) => {
 
 /** With `-o json` the result is a {@link NetworkReport} with its schema. */
 async function network(init: NetworkDrillInit, context: CommandContext): Promise<number> {
+  const { drillNetwork } = await import('../drill/network.ts')
   const report = await drillNetwork(init, context)
   context.result('mycelium.drill.network/1', report, () => renderNetworkReport(report))
   return report.ok ? EXIT_OK : EXIT_FAILED

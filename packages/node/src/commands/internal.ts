@@ -1,6 +1,4 @@
 import type { Action, AddCommand } from '../context.ts'
-import { runHost } from '../internal/host.ts'
-import { runLeaseServer } from '../internal/lease-server.ts'
 
 /**
  * Adds `mycelium internal ...`: the roles of child processes that commands start. Hidden, because
@@ -11,16 +9,24 @@ export const addInternal: AddCommand = (program, act) => {
   internal
     .command('host')
     .exitOverride()
-    .action(act(asChild((_options: object, { signal }) => runHost(signal))))
+    .action(
+      act(
+        asChild(async (_options: object, { signal }) => {
+          const { runHost } = await import('../internal/host.ts')
+          return await runHost(signal)
+        }),
+      ),
+    )
   internal
     .command('lease-server')
     .exitOverride()
     .requiredOption('--folder <path>')
     .action(
       act(
-        asChild(({ folder }: { readonly folder: string }, { signal }) =>
-          runLeaseServer(folder, signal),
-        ),
+        asChild(async ({ folder }: { readonly folder: string }, { signal }) => {
+          const { runLeaseServer } = await import('../internal/lease-server.ts')
+          return await runLeaseServer(folder, signal)
+        }),
       ),
     )
 }

@@ -2,7 +2,6 @@ import { gzipSync } from 'node:zlib'
 import { EXIT_OK } from '../constants.ts'
 import type { AddCommand } from '../context.ts'
 import { writeNewFile } from '../new-file.ts'
-import { supportBundle } from '../support-bundle.ts'
 import { addNodeOptions, type NodeOptions, pathsOf } from './node-options.ts'
 
 /** Adds `mycelium support-bundle FILE`. */
@@ -17,6 +16,7 @@ export const addSupportBundle: AddCommand = (program, act) => {
     act(async (options: NodeOptions, { signal, progress, result }) => {
       const [file = ''] = command.args
       const paths = pathsOf(options)
+      const { supportBundle } = await import('../support-bundle.ts')
       await writeNewFile(file, async () =>
         gzipSync(await supportBundle({ paths, signal, unixMs: Date.now(), onProgress: progress })),
       )

@@ -5,10 +5,8 @@ import { checkConfigAddresses } from '../addresses.ts'
 import type { EffectiveConfig } from '../config.ts'
 import { EXIT_OK } from '../constants.ts'
 import type { AddCommand, CommandContext } from '../context.ts'
-import { startDaemon } from '../daemon.ts'
 import { serveUntilEnd } from '../lifetime.ts'
 import { createLogger } from '../logger.ts'
-import { executeOffline } from '../offline.ts'
 import type { Paths } from '../paths.ts'
 import { version } from '../version.ts'
 import { addNodeOptions, configOf, type NodeOptions, pathsOf } from './node-options.ts'
@@ -73,6 +71,7 @@ function flagsOf({ listen, announce, peer, mdns }: UpOptions) {
 }
 
 async function foundIfNew(paths: Paths, { signal, progress }: CommandContext): Promise<void> {
+  const { executeOffline } = await import('../offline.ts')
   const { network } = await executeOffline('identity.show', {}, { paths, signal })
   if (network !== undefined) return
   await executeOffline('init', { name: 'dev' }, { paths, signal })
@@ -91,6 +90,7 @@ async function run(
     write: (line) => process.stderr.write(`${line}\n`),
     unixMs: Date.now,
   })
+  const { startDaemon } = await import('../daemon.ts')
   await using daemon = await startDaemon({ logger }, { paths, effective, version: version() })
   await untilAborted(signal)
   const { reason } = signal as { readonly reason: unknown }

@@ -6,6 +6,7 @@ import type { NodeStatus } from '../command.ts'
 import type { CommandContext } from '../context.ts'
 import { createDemoFolder, sweepDemoFolders } from '../demo/folder.ts'
 import { DrillNode } from './drill-node.ts'
+import type { NetworkDrillInit } from './options.ts'
 import { medianOf, type NetworkReport } from './report.ts'
 import { BrokenPromiseError, eachOf, until } from './until.ts'
 import { createWire, type Place } from './wire.ts'
@@ -26,16 +27,6 @@ const TOKEN_ID_BYTES = 16
 const TOKEN_SECRET_BYTES = 32
 const TOKEN_ISSUERS = 4
 const TOKEN_SECONDS = 3_600
-
-/** One is revoked, one is killed, one sees it. */
-export const NODES_MIN = 3
-export const NODES_MAX = 50
-
-export interface NetworkDrillInit {
-  readonly nodes: number
-  /** What is promised is stretched by this: on a machine that does other things too. */
-  readonly slack: number
-}
 
 /**
  * Forms a network of real daemons, and proves what is promised of it: that all know each other,
