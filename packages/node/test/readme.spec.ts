@@ -13,6 +13,7 @@ import { PATIENCE_MS } from '../src/demo/demo.ts'
 import { WAITING_BYTES_MAX } from '../src/demo/event-log.ts'
 import { SWEPT_MAX } from '../src/demo/folder.ts'
 import * as errors from '../src/errors.ts'
+import { WAITING_LOG_BYTES_MAX } from '../src/line-sink.ts'
 import { LOG_LINES_KEPT } from '../src/logger.ts'
 import { SOCKET_BYTES_MAX } from '../src/paths.ts'
 import { AUDIT_ENTRIES_MAX } from '../src/support-bundle.ts'
@@ -81,6 +82,10 @@ it('the limits in the README are the constants', () => {
     ['a request to it', `${BODY_BYTES_MAX / 2 ** 20} MiB`],
     ['how long a token may be used', `${TTL_SECONDS_MAX / 86_400} days`],
     ['other members whose addresses are kept', count(PEERS_MAX)],
+    [
+      'log lines of a daemon that wait for a slow reader',
+      `${WAITING_LOG_BYTES_MAX / 2 ** 20} MiB; what comes on top is dropped and counted`,
+    ],
     ['lines of its log that a daemon keeps for `support-bundle`', count(LOG_LINES_KEPT)],
     ['entries of the audit log in a support bundle', count(AUDIT_ENTRIES_MAX)],
     [

@@ -6,6 +6,7 @@ import type { EffectiveConfig } from '../config.ts'
 import { EXIT_OK } from '../constants.ts'
 import type { AddCommand, CommandContext } from '../context.ts'
 import { serveUntilEnd } from '../lifetime.ts'
+import { createLineSink } from '../line-sink.ts'
 import { createLogger } from '../logger.ts'
 import type { Paths } from '../paths.ts'
 import { version } from '../version.ts'
@@ -87,7 +88,9 @@ async function run(
   const logger = createLogger({
     level: effective.config.logLevel,
     form: process.stderr.isTTY ? 'text' : 'json',
-    write: (line) => process.stderr.write(`${line}\n`),
+    write: createLineSink(process.stderr, (count) => {
+      logger.log('warn', 'lines of the log dropped: nobody read them in time', { count })
+    }),
     unixMs: Date.now,
   })
   const { startDaemon } = await import('../daemon.ts')
