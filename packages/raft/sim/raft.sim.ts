@@ -15,7 +15,7 @@ import { type NodeOptions, TICK_MS } from './sim-node.ts'
 
 export const name = 'raft'
 
-const FAULTS_MS = 7_000
+const FAULTS_MS = 6_000
 /** Time for elections, catching up, and leaving of joint configurations, one after the other. */
 const HEALING_ELECTIONS = 20
 const STEPS_MAX = 2_000_000
@@ -38,7 +38,7 @@ function chooseOptions(random: World['random']): NodeOptions {
     inflightCountMax: coin() ? 256 : 2,
     appendBytesMax: coin() ? 2 ** 20 : 200,
     applyingBytesMax: coin() ? 2 ** 24 : 500,
-    uncommittedBytesMax: coin() ? 2 ** 26 : 2_000,
+    uncommittedBytesMax: coin() ? 2 ** 26 : 300,
     syncMsMax: coin() ? 0 : random.below(30),
     applyMsMax: random.below(40),
     snapshotEvery: coin() ? 1_000_000 : 5 + random.below(60),

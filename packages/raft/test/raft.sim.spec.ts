@@ -18,6 +18,8 @@ const RARE = [
   'membership: joint, left by itself',
   'membership: joint, left when told',
   'membership: simple',
+  'bridges restarted',
+  'leader deaf after handing over',
   'message clogged',
   'message cut off',
   'message duplicated',
