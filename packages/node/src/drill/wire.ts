@@ -16,9 +16,6 @@ export interface Wire extends AsyncDisposable {
   readonly places: readonly Place[]
 }
 
-/** A /24 holds them all. */
-export const PLACES_MAX = 200
-
 /** How long the programs of the operating system may take, in milliseconds. */
 const TOOL_MS_MAX = 10_000
 
@@ -34,7 +31,7 @@ const LEASH = ['setpriv', '--pdeathsig', 'KILL', '--']
  *
  * The namespaces have no names: they are gone when the last process in them is.
  *
- * @param count - at most {@link PLACES_MAX}
+ * @param count - at most 250: a /24 holds them all
  */
 export async function createWire(count: number, signal: AbortSignal): Promise<Wire> {
   const wire = await createBareWire(count, signal)
