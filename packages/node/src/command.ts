@@ -184,13 +184,16 @@ export const COMMANDS = {
     output: identity,
   },
   'identity.rotate': {
-    summary: 'Gives this node a new certificate, or the network a new key.',
+    summary: 'Gives this node a new certificate or key, or the network a new key.',
     authority: 'admin',
-    where: 'daemon',
+    where: 'either',
     input: z.object({
-      what: z.enum(['certificate', 'network-key', 'isolation-key']).default('certificate'),
+      what: z
+        .enum(['certificate', 'node-key', 'network-key', 'isolation-key'])
+        .default('certificate'),
     }),
-    output: identity,
+    /** `nextNode`: who this node is from its next start on. */
+    output: identity.extend({ nextNode: nodeId.optional() }),
   },
   'identity.backup': {
     summary: 'Packs the identity of this node, encrypted with a passphrase.',

@@ -10,7 +10,7 @@ import type { NodeId } from '@mycelium/interface'
 import type { Command, CommandInput, CommandName, CommandResult, NodeStatus } from './command.ts'
 import { NotReadyError, UsageError } from './errors.ts'
 import type { LeveledLogger } from './logger.ts'
-import type { NodeParts } from './node-parts.ts'
+import { type NodeParts, rotateNodeKey } from './node-parts.ts'
 
 /** What carries commands out: a daemon, or a process that opened the node for one command. */
 export interface Executor {
@@ -117,6 +117,10 @@ const HANDLERS: Handlers = {
   'identity.show': async (executor) => identityOf(executor),
   'identity.rotate': async (executor, { what }) => {
     const { membership } = executor.parts
+    if (what === 'node-key') {
+      const nextNode = await rotateNodeKey(executor.parts)
+      return { ...identityOf(executor), nextNode }
+    }
     if (what === 'certificate') await membership.renew()
     else if (what === 'network-key') await membership.rotateNetworkKey('scheduled')
     else await membership.rotateIsolationKey()

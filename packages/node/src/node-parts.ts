@@ -1,5 +1,6 @@
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Logger } from '@mycelium/interface'
+import type { Logger, NodeId } from '@mycelium/interface'
 import {
   type AuditEntry,
   type AuditLog,
@@ -11,15 +12,21 @@ import {
   createSigner,
   type IdentityStore,
   type Membership,
+  openKeyFile,
   type SecurityMonitor,
+  type Signer,
 } from '@mycelium/identity'
 import { createSystemClock, createSystemRandom } from '@mycelium/fabric'
 import type { EffectiveConfig } from './config.ts'
 import type { Paths } from './paths.ts'
 import { readSecret } from './secret-source.ts'
+import { readStateFile, writeStateFile } from './state-file.ts'
 
 /** The first half of a private key in the form that libp2p takes; the rest is public. */
 const SEED_BYTES = 32
+
+/** File of the node key before the last rotation, until the audit log knows of it. */
+const FORMER_KEY = 'former-node.key'
 
 /** What a node is made of while no network is near: its identity and its audit log. */
 export interface NodeParts extends AsyncDisposable {
@@ -56,9 +63,15 @@ export async function openNodeParts(
   )
   const signer = createSigner(membership.nodePrivateKey().subarray(0, SEED_BYTES))
   const bytesMax = effective.config.auditMebibytes * 2 ** 20
+  const former = join(paths.dataFolder, FORMER_KEY)
+  const formerSigner = await formerSignerIn(former, passphrase)
   const audit = opened.use(
-    await createAuditLog({ clock, random, signer, logger }, { folder: auditFolder, bytesMax }),
+    await createAuditLog(
+      { clock, random, signer, logger, ...(formerSigner && { formerSigner }) },
+      { folder: auditFolder, bytesMax },
+    ),
   )
+  if (formerSigner) await rm(former)
   const monitor = createSecurityMonitor({ clock, audit })
   early.openedAs(monitor)
   const ends = opened.move()
@@ -75,6 +88,26 @@ export async function openNodeParts(
       await ends.disposeAsync()
     },
   }
+}
+
+/**
+ * Gives the node a new key, from the next opening on. The old one stays beside the identity until
+ * then: the audit log is handed on by the key that has signed it so far.
+ */
+export async function rotateNodeKey({ paths, store, membership }: NodeParts): Promise<NodeId> {
+  const key = await store.read('node-key')
+  if (key) await writeStateFile(join(paths.dataFolder, FORMER_KEY), key)
+  return await membership.rotateNodeKey()
+}
+
+async function formerSignerIn(
+  path: string,
+  passphrase: string | undefined,
+): Promise<Signer | undefined> {
+  const bytes = await readStateFile(path)
+  if (bytes === undefined) return undefined
+  const { seed } = await openKeyFile(bytes, { kind: 'node-key', passphrase })
+  return createSigner(seed)
 }
 
 async function passphraseIn(file: string): Promise<string | undefined> {

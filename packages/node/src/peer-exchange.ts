@@ -25,7 +25,7 @@ const MESSAGE_BYTES_MAX = 262_144
 const BOOK_BYTES_MAX = 16 * 1_048_576
 
 const message = z.array(announcement).max(ANNOUNCEMENTS_MAX)
-const book = z.array(announcement).max(PEERS_MAX + 1)
+const book = z.array(announcement).max(PEERS_MAX)
 
 export interface PeerExchangeDeps {
   readonly clock: Clock
@@ -51,8 +51,8 @@ export class PeerExchange implements Disposable {
     this.#core = new PeerBook(self, kept && readAnnouncements(kept, book, BOOK_BYTES_MAX))
     const { transport } = deps
     const { signal } = this.#over
-    for (const { node, addresses } of this.#core.announcements) {
-      if (node !== self && addresses.length > 0) deps.learn(node, addresses)
+    for (const { node, addresses } of this.#core.others) {
+      if (addresses.length > 0) deps.learn(node, addresses)
     }
     for (const peer of transport.peers()) this.#step({ type: 'up', peer })
     transport.addEventListener(
@@ -118,7 +118,7 @@ export class PeerExchange implements Disposable {
           this.#deps.learn(effect.node, effect.addresses)
           break
         case 'changed':
-          this.#deps.keep(bytesOf(this.#core.announcements))
+          this.#deps.keep(bytesOf(this.#core.others))
           break
       }
     }

@@ -29,7 +29,7 @@ interface BackupOptions extends NodeOptions {
 }
 
 interface RotateOptions extends NodeOptions {
-  readonly what: 'certificate' | 'network-key' | 'isolation-key'
+  readonly what: 'certificate' | 'node-key' | 'network-key' | 'isolation-key'
 }
 
 /** Adds `mycelium init`, `join`, `leave`, `revoke` and `identity`. */
@@ -119,10 +119,10 @@ const addIdentity: AddCommand = (program, act) => {
   addNodeOptions(
     identity
       .command('rotate')
-      .description('Gives this node a new certificate, or the network a new key.')
+      .description('Gives this node a new certificate or key, or the network a new key.')
       .addOption(
         new Option('--what <key>', 'which')
-          .choices(['certificate', 'network-key', 'isolation-key'])
+          .choices(['certificate', 'node-key', 'network-key', 'isolation-key'])
           .default('certificate'),
       ),
   ).action(
@@ -223,7 +223,7 @@ async function leave(options: NodeOptions, context: CommandContext): Promise<num
   return EXIT_OK
 }
 
-type Identity = CommandResult<'identity.show'>
+type Identity = CommandResult<'identity.rotate'>
 
 function show(identity: Identity, context: CommandContext): number {
   context.result('mycelium.identity/1', identity, () => renderIdentity(identity))
@@ -240,5 +240,8 @@ function renderIdentity(identity: Identity): readonly string[] {
     `network  ${networkName ?? ''} (${network})`,
     `type     ${nodeType ?? ''}${roles.length > 0 ? `, ${roles.join(', ')}` : ''}`,
     `member   until ${until}, then renewed`,
+    ...(identity.nextNode === undefined
+      ? []
+      : [`next     ${identity.nextNode}: from the next start of the node on`]),
   ]
 }

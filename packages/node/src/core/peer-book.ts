@@ -66,18 +66,21 @@ export class PeerBook {
   /** Whose turn it is to be told everything. */
   #turn = 0
 
-  /** @param kept - of an earlier life; above the bound the rest is ignored */
+  /** @param kept - {@link others} of an earlier life; above the bound the rest is ignored */
   constructor(self: NodeId, kept: readonly Announcement[] = []) {
     this.#self = self
-    for (const one of kept.slice(0, PEERS_MAX)) {
-      if (one.node === self) this.#own = one
-      else this.#known.set(one.node, one)
-    }
+    for (const one of kept.slice(0, PEERS_MAX)) this.#known.set(one.node, one)
+    this.#known.delete(self)
   }
 
   /** All, the own one included. */
   get announcements(): readonly Announcement[] {
     return [...(this.#own ? [this.#own] : []), ...this.#known.values()]
+  }
+
+  /** What is worth keeping for the next life, which may have another key and id. */
+  get others(): readonly Announcement[] {
+    return [...this.#known.values()]
   }
 
   addressesOf(node: NodeId): readonly string[] {
@@ -113,7 +116,7 @@ export class PeerBook {
     const shown = addresses.filter(isAddress).slice(0, ADDRESSES_MAX)
     const last = this.#own
     if (last !== undefined && isSame(last.addresses, shown)) return []
-    // Also after the clock was set back, or another machine had this identity.
+    // Also after the clock was set back.
     const version = Math.max(unixMs, (last?.version ?? 0) + 1)
     this.#own = { node: this.#self, version, addresses: shown }
     return [{ type: 'changed' }, ...this.#flood([this.#own])]

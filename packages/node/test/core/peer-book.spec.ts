@@ -99,7 +99,8 @@ describe('peer book', () => {
     const book = new PeerBook(id('a'), [of('a', 9_000), of('b', 1)])
     expect(book.addressesOf(id('b'))).toEqual(of('b', 1).addresses)
     book.step({ type: 'self', addresses }, time)
-    expect(book.announcements[0]).toEqual({ node: 'a', version: 9_001, addresses })
+    expect(book.announcements).toEqual([{ node: 'a', version: 1_000, addresses }, of('b', 1)])
+    expect(book.others).toEqual([of('b', 1)])
   })
 })
 
