@@ -30,7 +30,6 @@ describe('a node that does not run, or may not', () => {
       ['status that waits', () => ['status', '--wait', '--timeout', '1', ...at('new')], noDaemon],
       ['nodes', () => ['nodes', ...at('down')], noDaemon],
       ['revoke', () => ['revoke', STRANGER, ...at('down')], noDaemon],
-      ['rotate', () => ['identity', 'rotate', ...at('down')], noDaemon],
       ['log', () => ['log', ...at('down')], noDaemon],
     ]),
     ...table(EXIT_NOT_READY, 'ERR_IDENTITY_NOT_MEMBER', [

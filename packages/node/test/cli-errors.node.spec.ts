@@ -33,7 +33,7 @@ describe('the command line', () => {
       ['a bad --timeout', () => ['status', '--timeout', 'x'], /whole number from 1 to 86400/],
       ['no last entry', () => ['audit', 'show', '--last', '0'], /whole number from 1 to 10000/],
       ['an unknown level', () => ['log', '--level', 'loud'], /choices are trace, debug, info/],
-      ['an unknown key', () => ['identity', 'rotate', '--what', 'x'], /certificate, network-key/],
+      ['an unknown key', () => ['identity', 'rotate', '--what', 'x'], /choices are certificate, /],
       ['an unknown type', () => ['init', '--name', 'x', '--type', 'frog'], /sclerotium-dedicated/],
       [
         'a socket path that is too long',

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { expect, it } from 'vitest'
 import { run } from '../src/cli.ts'
 import { BODY_BYTES_MAX } from '../src/admin/server.ts'
+import { COMMANDS } from '../src/command.ts'
 import { TTL_SECONDS_MAX } from '../src/commands/token.ts'
 import { CONFIG_SCHEMA } from '../src/config.ts'
 import { PARENT_POLL_MS } from '../src/constants.ts'
@@ -147,4 +148,19 @@ it('the README has every key of the configuration, with its default', () => {
   expect(rows.map(([, key, value]) => [key, value])).toEqual(
     defaults.map(([key, value]) => [key, JSON.stringify(value)]),
   )
+})
+
+it('the README says which commands need a daemon, and which need that none runs', () => {
+  const wanting = (where: 'daemon' | 'offline'): string[] => {
+    const names = Object.entries(COMMANDS).filter(([, command]) => command.where === where)
+    return [
+      ...new Set(names.map(([name]) => name.replace(/^log\..*/, 'log').replace('.', ' '))),
+    ].sort()
+  }
+  const [, daemon = '', offline = ''] =
+    /through it if one runs\. (.*?) need one; (.*?) need that none runs\./.exec(readme) ?? []
+  const named = (text: string): string[] =>
+    [...text.matchAll(/`(.*?)`/g)].map(([, name = '']) => name)
+  expect(named(daemon)).toEqual(wanting('daemon'))
+  expect(named(offline).toSorted()).toEqual(wanting('offline'))
 })
