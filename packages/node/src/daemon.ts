@@ -119,6 +119,7 @@ class RunningNode implements AsyncDisposable {
       parts,
       logger: this.#deps.logger,
       status: () => this.#status(),
+      isRevoked: () => this.#isRevoked,
       tokenAddresses: () => fabric.addresses,
     }
   }

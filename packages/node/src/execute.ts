@@ -20,6 +20,8 @@ export interface Executor {
   status?(): NodeStatus
   /** Becomes a member by a token. Absent: not here, not now. */
   join?(token: string): Promise<void>
+  /** Do other members say that this node is a member no more? Absent: nobody was asked. */
+  isRevoked?(): boolean
   /** Multiaddrs for tokens when nobody names any. */
   tokenAddresses(): readonly string[]
 }
@@ -80,13 +82,17 @@ const HANDLERS: Handlers = {
     return identityOf(executor)
   },
   'token.create': async (executor, { ttlSeconds, nodeType, roles, addresses: named }) => {
+    const { membership } = executor.parts
+    if (membership.status().network === undefined) throw new NotMemberError()
+    if (executor.isRevoked?.() === true) {
+      throw new NotReadyError('the membership of this node was revoked: it admits nobody')
+    }
     const addresses = named.length > 0 ? named : executor.tokenAddresses()
     if (addresses.length === 0) {
       throw new UsageError(
         'nobody could find this node by the token: start it (mycelium up), or give --address',
       )
     }
-    const { membership } = executor.parts
     const ttlMs = ttlSeconds * 1_000
     const created = await membership.createToken({ ttlMs, nodeType, roles, addresses })
     const { text: token, id: tokenId, expiresAt } = created

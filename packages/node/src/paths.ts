@@ -26,7 +26,7 @@ export const SOCKET_BYTES_MAX = 107
  * Root: the places of a system service. Others: those of the XDG base directory specification.
  * `dataDir` (or `MYCELIUM_DATA_DIR`) holds the socket too, so that several nodes run side by side.
  *
- * @throws {UsageError} the path of the socket is too long
+ * @throws {UsageError} the path of the socket is too long, or the data folder lies in /proc
  */
 export function resolvePaths({ isRoot, environment, ...init }: PathsInit): Paths {
   const dataDir = init.dataDir ?? environment['MYCELIUM_DATA_DIR']
@@ -36,6 +36,10 @@ export function resolvePaths({ isRoot, environment, ...init }: PathsInit): Paths
     configFolder: configDir === undefined ? standard.configFolder : resolve(configDir),
     dataFolder: dataDir === undefined ? standard.dataFolder : resolve(dataDir),
     socket: dataDir === undefined ? standard.socket : join(resolve(dataDir), 'mycelium.sock'),
+  }
+  // Nothing can be made there, and Node tries for ever (recursive mkdir, Node 24).
+  if (/^\/proc(\/|$)/.test(paths.dataFolder)) {
+    throw new UsageError(`the data folder ${paths.dataFolder} is of the kernel: choose another`)
   }
   const bytes = Buffer.byteLength(paths.socket)
   if (bytes > SOCKET_BYTES_MAX) {

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises'
+import { open } from 'node:fs/promises'
 import type { AbortOptions } from '@mycelium/interface'
 import { UsageError } from './errors.ts'
 import { Secret } from './logger.ts'
@@ -42,7 +42,16 @@ export async function readSecret(init: SecretInit, { signal }: AbortOptions): Pr
 
 async function readSecretFile(what: string, path: string): Promise<string> {
   try {
-    return (await readFile(path, 'utf8')).trim()
+    // A little more than the bound, whatever lies there: a device has no end.
+    await using file = await open(path, 'r')
+    const buffer = Buffer.alloc(SECRET_BYTES_MAX + 1)
+    let length = 0
+    for (;;) {
+      const { bytesRead } = await file.read(buffer, length, buffer.length - length, null)
+      length += bytesRead
+      if (bytesRead === 0 || length === buffer.length) break
+    }
+    return buffer.toString('utf8', 0, length).trim()
   } catch (cause) {
     const { message } = cause as Error
     throw new UsageError(`the ${what} cannot be read: ${message}`, { cause })

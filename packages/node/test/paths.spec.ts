@@ -41,3 +41,9 @@ describe('paths', () => {
     )
   })
 })
+
+it.each(['/proc', '/proc/x', '/proc/self/x'])('the data folder is not %s', (dataDir) => {
+  expect(() => resolvePaths({ isRoot: true, environment: {}, dataDir })).toThrow(
+    `the data folder ${dataDir} is of the kernel: choose another`,
+  )
+})

@@ -1,5 +1,5 @@
 import { mkdir, rename, writeFile } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { dirname, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { EXIT_OK } from '../constants.ts'
 import type { AddCommand, CommandContext } from '../context.ts'
@@ -49,8 +49,8 @@ function commandOf({ dataDir, configDir }: NodeOptions): readonly string[] {
     process.execPath,
     program,
     'up',
-    ...(dataDir === undefined ? [] : ['--data-dir', dataDir]),
-    ...(configDir === undefined ? [] : ['--config-dir', configDir]),
+    ...(dataDir === undefined ? [] : ['--data-dir', resolve(dataDir)]),
+    ...(configDir === undefined ? [] : ['--config-dir', resolve(configDir)]),
   ]
 }
 
