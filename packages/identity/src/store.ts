@@ -26,7 +26,7 @@ export const STORE_CALLS_MAX = 256
  * Where a node keeps its identity. One process at a time. Resolved writes survive a power loss.
  *
  * Calls may overlap: they are carried out in the order in which they were made, at most
- * {@link STORE_CALLS_MAX} at once. Bytes are copied, in and out. An abort takes a waiting call
+ * 256 at once. Bytes are copied, in and out. An abort takes a waiting call
  * back; what has begun is finished.
  *
  * All reject with `ERR_IDENTITY_CLOSED` after disposal, which waits for calls before it; all that
@@ -39,7 +39,7 @@ export interface IdentityStore extends AsyncDisposable {
   /**
    * Replaces the record at once: a reader, or a crash, finds the old one or the new one.
    *
-   * @throws {RangeError} more than {@link RECORD_BYTES_MAX}
+   * @throws {RangeError} more than 1 MiB
    */
   write(name: RecordName, bytes: Uint8Array, options?: AbortOptions): Promise<void>
   remove(name: RecordName, options?: AbortOptions): Promise<void>
@@ -48,7 +48,7 @@ export interface IdentityStore extends AsyncDisposable {
   /**
    * A crash before it resolves leaves the first few of them, or none.
    *
-   * @throws {RangeError} one is empty or longer than {@link FACT_BYTES_MAX}
+   * @throws {RangeError} one is empty or longer than 8 KiB
    */
   appendFacts(envelopes: readonly Uint8Array[], options?: AbortOptions): Promise<void>
   /** Keeps these alone, at once, as `write` does: for what expired. Throws as `appendFacts`. */

@@ -22,6 +22,7 @@ export type { ProgressState } from './core/progress.ts'
 export { type MemberProgress, type RaftStatus, RawNode } from './core/raw-node.ts'
 export type { LogStorage } from './core/storage.ts'
 export type {
+  Addressed,
   Entry,
   EntryId,
   HardState,

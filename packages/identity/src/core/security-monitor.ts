@@ -36,7 +36,7 @@ export type SecurityRule = 'authentication' | 'signature' | 'replay' | 'rate'
 
 export interface SecurityFinding {
   readonly rule: SecurityRule
-  /** An address, or {@link ALL_SOURCES}. */
+  /** An address, or `all`. */
   readonly source: string
   /** Events of the last minute. */
   readonly count: number

@@ -1,5 +1,4 @@
 /** One line for each thing, for people and for golden transcripts. */
-import { membershipOf, type Config } from './membership.ts'
 import type {
   Entry,
   EntryId,
@@ -47,9 +46,8 @@ export function describeEntry(entry: Entry): string {
   return `${describeId(entry)} ${describeProposal(entry)}`
 }
 
-export function describeMembership(membership: Membership | Config): string {
-  const { voters, votersOutgoing, learners, learnersNext, autoLeave } =
-    'voters' in membership ? membership : membershipOf(membership)
+export function describeMembership(membership: Membership): string {
+  const { voters, votersOutgoing, learners, learnersNext, autoLeave } = membership
   const parts = [`voters(${voters.join(' ')})`]
   if (votersOutgoing.length > 0) parts.push(`outgoing(${votersOutgoing.join(' ')})`)
   if (learners.length > 0) parts.push(`learners(${learners.join(' ')})`)

@@ -80,7 +80,8 @@ export interface Snapshot {
   readonly data: Uint8Array
 }
 
-interface Addressed {
+/** Whose message it is, and of which term. */
+export interface Addressed {
   readonly from: RaftId
   readonly to: RaftId
   readonly term: Term
