@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { EXIT_CONFLICT, EXIT_FAILED, EXIT_NOT_READY, EXIT_USAGE } from '../src/constants.ts'
 import { Nodes, OFFLINE, table, usage } from './cli-errors-kit.ts'
 import { must, mycelium } from './commands-kit.ts'
@@ -136,7 +136,11 @@ describe('join', () => {
         'an expired token',
         async () => {
           const text = await nodes.token('up', '--ttl', '1s')
-          await new Promise((resolve) => setTimeout(resolve, 2_000)) // it has whole seconds
+          // Its issuer says when its time has passed.
+          await vi.waitUntil(
+            async () => (await must('token', 'list', ...at('up'))).includes('expired'),
+            { timeout: 30_000, interval: 100 },
+          )
           return join('new', text)
         },
         'the token has expired: ask for a new one',

@@ -148,11 +148,11 @@ describe('the state of a network', () => {
         if (network.nodes.some(({ publicKey }) => !hasKey(atOnce, publicKey))) seen.removed++
         if (new Set(atOnce.facts().map(slotIn)).size < atOnce.factCount) seen.disputes++
       }),
-      { numRuns: 600 },
+      // Fewer, and chance leaves one of the counts below too small: of 600 runs one had 16.
+      { numRuns: 1_200 },
     )
-    // The scenarios are worth something. Of 600 about 30 show each of these: none at all would be
-    // no chance.
-    for (const count of Object.values(seen)) expect(count).toBeGreaterThan(0)
+    // The scenarios are worth something.
+    for (const [name, count] of Object.entries(seen)) expect(count, name).toBeGreaterThan(20)
   })
 
   it('is the same for two members that met after each heard a part', () => {
@@ -180,7 +180,8 @@ describe('the state of a network', () => {
           expect({ ...pictureOf(state), held: 0 }).toEqual({ ...pictureOf(whole), held: 0 })
         }
       }),
-      { numRuns: 600 },
+      // Fewer, and chance leaves one of the counts below too small: of 600 runs one had 16.
+      { numRuns: 1_200 },
     )
   })
 })
